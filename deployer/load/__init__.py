@@ -1,0 +1,1 @@
+"""Stage 1: read the inventory, the playbook and every file they name, and report all mistakes at once."""
