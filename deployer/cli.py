@@ -1,0 +1,217 @@
+"""The command line: words to options, one place where errors are printed, and the exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from deployer import __version__
+from deployer.errors import LoadError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from deployer.load import LoadOptions
+    from deployer.secret import Secret
+
+_USAGE = 2
+
+_RUN_EXAMPLES = """\b
+Examples:
+  deployer run prod.yml                     ./prod.yml or playbooks/prod.yml, with inventories/prod.yml
+  deployer run prod --check --diff          what would change, secrets as names only
+  deployer run prod -l web3 -e port=8081    one host, one variable
+  deployer run prod -i hosts.ini -b -K      another inventory; sudo that asks for a password
+  deployer run prod --json | jq .event      one JSON object per line, for programs
+
+\b
+Exit codes:
+  0 every host is on the desired release and healthy   1 failed; every touched host is back
+  2 wrong usage or files; nothing was contacted        3 some hosts unreachable, all others fine
+  4 failed; hosts differ or one needs a person         130 interrupted
+"""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="deployer")
+def cli() -> None:
+    """Take one native binary and its .env to a fleet over SSH, run it under systemd, prove it healthy.
+
+    A host where the new release does not get healthy goes back to the release before.
+
+    \b
+    Examples:
+      deployer run prod.yml             deploy what playbooks/prod.yml says
+      deployer run prod.yml --check     only say what would change
+      deployer validate prod.yml        only read the files, contact nobody
+    """  # noqa: D301  \b is click's mark for text to leave as it is
+
+
+def _load_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which files, which hosts, which variables; named as Ansible names them."""
+    for option in reversed(
+        [
+            click.argument("playbook"),
+            click.option(
+                "-i",
+                "--inventory",
+                multiple=True,
+                metavar="PATH",
+                help="Inventory file or folder, or a list of hosts with a comma at the end.",
+            ),
+            click.option("-l", "--limit", metavar="PATTERN", help="Only these of the play's hosts."),
+            click.option(
+                "-e",
+                "--extra-vars",
+                multiple=True,
+                metavar="VARS",
+                help="name=value, a {mapping}, or @file; wins over all others.",
+            ),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def _connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(
+        [
+            click.option("-u", "--user", metavar="NAME", help="Log in as NAME."),
+            click.option(
+                "--private-key", type=click.Path(path_type=Path), metavar="FILE", help="Log in with this key."
+            ),
+            click.option("-b", "--become", is_flag=True, help="Become root with sudo."),
+            click.option("--become-user", metavar="NAME", help="Become NAME instead of root."),
+            click.option("-K", "--ask-become-pass", is_flag=True, help="Ask for sudo's password."),
+            click.option(
+                "-T",
+                "--timeout",
+                type=click.FloatRange(min=0.1),
+                default=10.0,
+                show_default=True,
+                help="Seconds to wait for a connection.",
+            ),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+@cli.command(epilog=_RUN_EXAMPLES)
+@_load_options
+@_connection_options
+@click.option(
+    "-f", "--forks", type=click.IntRange(min=1), default=50, show_default=True, help="Hosts at a time."
+)
+@click.option("--check", is_flag=True, help="Only say what would change.")
+@click.option("--diff", is_flag=True, help="Show changes of the unit, and names of changed variables.")
+@click.option("--detailed-exitcode", is_flag=True, help="With --check: exit 10 when there are changes.")
+@click.option("--json", is_flag=True, help="One JSON object per line on standard output, nothing else.")
+def run(**words: Any) -> int:
+    """Deploy what PLAYBOOK says."""
+    from deployer.pipeline import Goal  # noqa: PLC0415  Fabric and pydantic are slow to import
+    from deployer.run import RunOptions  # noqa: PLC0415
+    from deployer.run import run as run_playbook  # noqa: PLC0415
+
+    options = RunOptions(
+        goal=Goal.CHECK if words["check"] else Goal.APPLY,
+        diff=words["diff"],
+        detailed_exitcode=words["detailed_exitcode"],
+        json=words["json"],
+        forks=words["forks"],
+    )
+    return run_playbook(_to_load(words), options, ask_passphrase=_ask_passphrase)
+
+
+@cli.command()
+@_load_options
+def validate(**words: Any) -> int:
+    """Read PLAYBOOK, its inventory and every file they name; contact no host."""
+    from deployer.load import load  # noqa: PLC0415
+
+    loaded = load(_to_load(words), environ=os.environ)
+    for play in loaded.plays:
+        names = ", ".join(host.name for host in play.hosts)
+        click.echo(f"{play.name}: {len(play.hosts)} host{'s' if len(play.hosts) != 1 else ''} ({names})")
+    click.echo(f"{loaded.playbook} is fine")
+    return 0
+
+
+def _to_load(words: dict[str, Any]) -> LoadOptions:
+    from deployer.load import ConnectionOptions, LoadOptions  # noqa: PLC0415
+
+    return LoadOptions(
+        playbook=words["playbook"],
+        inventory=words["inventory"],
+        limit=words["limit"],
+        extra_vars=words["extra_vars"],
+        connection=ConnectionOptions(
+            user=words.get("user"),
+            private_key=words.get("private_key"),
+            become=words.get("become", False),
+            become_user=words.get("become_user"),
+            become_password=_ask_become_password() if words.get("ask_become_pass") else None,
+            timeout=words.get("timeout", 10.0),
+        ),
+    )
+
+
+def _ask_become_password() -> Secret:
+    from deployer.secret import Secret  # noqa: PLC0415
+
+    if not sys.stdin.isatty():  # from a pipe, as `sudo -S` takes it
+        return Secret(sys.stdin.readline().rstrip("\n"))
+    return Secret(click.prompt("sudo password", hide_input=True, err=True))
+
+
+def _ask_passphrase(key: Path) -> Secret | None:
+    """The passphrase of a private key, if somebody is there to type it."""
+    from deployer.secret import Secret  # noqa: PLC0415
+
+    if not sys.stdin.isatty():
+        return None
+    return Secret(click.prompt(f"Passphrase of {key}", hide_input=True, err=True))
+
+
+def main() -> None:
+    """Run the command line.  Every expected error ends here, and none is a traceback."""
+    try:
+        sys.exit(cli.main(standalone_mode=False, prog_name="deployer"))
+    except click.UsageError as error:
+        error.show()
+        sys.exit(_USAGE)
+    except click.ClickException as error:
+        _print([Problem(message=error.format_message())])
+        sys.exit(_USAGE)
+    except LoadError as error:
+        _print(error.problems)
+        sys.exit(_USAGE)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("deployer: interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:  # `deployer ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except Exception as error:
+        if os.environ.get("DEPLOYER_DEBUG"):
+            raise
+        _print(
+            [
+                Problem(
+                    message=f"a bug in deployer: {type(error).__name__}: {error}",
+                    hint="DEPLOYER_DEBUG=1 shows where",
+                )
+            ]
+        )
+        sys.exit(4)
+
+
+def _print(problems: tuple[Problem, ...] | list[Problem]) -> None:
+    for problem in problems:
+        click.echo(f"error: {problem}", err=True)
+    if len(problems) > 1:
+        click.echo(f"{len(problems)} errors; no host was contacted", err=True)

@@ -1,0 +1,54 @@
+"""The release is good: make sure it still runs, keep it, and delete the oldest ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deployer import init
+from deployer.remote.remote import fields
+from deployer.remote.script import read_script
+from deployer.report.events import ReleaseCommitted, StageStarted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from deployer.plan.plan import ServicePlan
+    from deployer.remote.remote import Remote
+    from deployer.report.events import Listener
+
+_SCRIPT = ("remote/prelude.sh", init.SCRIPT, "commit/commit.sh")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switched:
+    """A service of this host that runs a new release, not yet committed."""
+
+    plan: ServicePlan
+    pid: int  # of the process that was verified; 0: it was not started
+
+
+def commit(remote: Remote, host: str, switched: Sequence[Switched], *, emit: Listener) -> None:
+    """One exec for all services of the host.
+
+    Raises:
+        HostError: one of them no longer runs as it was verified, and nothing was committed.
+
+    """
+    if not switched:
+        return
+    emit(StageStarted(host=host, stage="commit"))
+    args = tuple(
+        word
+        for item in switched
+        for word in (
+            item.plan.service.name,
+            item.plan.previous or "-",
+            str(item.pid),
+            str(item.plan.service.keep_releases),
+        )
+    )
+    reply = remote.run(read_script(*_SCRIPT), args, timeout=60)
+    fields(reply, what="committing the release")
+    for item in switched:
+        emit(ReleaseCommitted(host=host, service=item.plan.service.name, release=item.plan.release))

@@ -1,0 +1,131 @@
+"""What the user asked for, resolved for one host: plays, tasks, services.  Plain, picklable data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from deployer.secret import Secret
+    from deployer.target import Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binary:
+    """A native executable, or a script with `#!`, on the controller."""
+
+    path: Path
+    name: str  # its file name in the release
+    sha256: str  # 64 hex digits
+    size: int  # bytes
+    machine: str | None  # what `uname -m` says where it runs; None for a script
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestartPolicy:
+    """Compose's `restart:`; `max_retries` belongs to on-failure, None is no limit."""
+
+    name: Literal["no", "on-failure", "always", "unless-stopped"]
+    max_retries: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpTest:
+    """Healthy when a GET answers with a status of 200 to 399 (Kubernetes' httpGet)."""
+
+    url: str
+    tls: bool
+    host: str
+    port: int
+    path: str  # with query, as sent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpTest:
+    """Healthy when a connection is accepted."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecTest:
+    """Healthy when the command, run on the host as the service's user, exits 0."""
+
+    argv: tuple[str, ...]
+
+
+HealthTest = HttpTest | TcpTest | ExecTest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Healthcheck:
+    """Compose's healthcheck, in seconds, plus the stay-up window.  `test` None checks only staying up."""
+
+    test: HealthTest | None
+    interval: float
+    timeout: float
+    retries: int
+    start_period: float
+    start_interval: float
+    stay_up: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """The desired state of one service on one host."""
+
+    name: str
+    binary: Binary
+    command: tuple[str, ...]  # arguments of the binary
+    environment: tuple[tuple[str, Secret], ...]  # what the process must see, in order
+    user: str
+    restart: RestartPolicy
+    ports: tuple[int, ...]  # what it listens on, as far as the playbook says
+    healthcheck: Healthcheck
+    stop_grace_period: float  # seconds
+    keep_releases: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceTask:
+    """Bring one service to its desired state."""
+
+    name: str
+    service: Service
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandTask:
+    """Run a command on hosts where this play changes a service (on all, if it has none)."""
+
+    name: str
+    argv: tuple[str, ...]
+    run_once: bool = False
+
+
+Task = ServiceTask | CommandTask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DesiredHost:
+    """Everything one host needs to be worked on."""
+
+    name: str
+    target: Target
+    tasks: tuple[Task, ...]
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """The services of the host's tasks, in order."""
+        return tuple(task.service for task in self.tasks if isinstance(task, ServiceTask))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Play:
+    """One play, its hosts in inventory order."""
+
+    name: str
+    hosts: tuple[DesiredHost, ...]

@@ -1,0 +1,135 @@
+"""systemd: the unit of a service, the files it leans on, and what `systemctl show` says of it."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING
+
+import jinja2
+
+from deployer.desired import HttpTest, TcpTest
+from deployer.init.state import UnitState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from deployer.desired import Service
+
+HELPER = "/usr/local/libexec/unless-stopped"
+GATE = "/etc/systemd/system/unless-stopped@.service"
+SCRIPT = "init/systemd.sh"
+"""The shell half, which goes before every script that touches the service."""
+
+MARK = "# Written by deployer for "
+"""How every unit of ours begins; a unit that does not is somebody else's, and is not touched."""
+
+_FIRST_UNPRIVILEGED_PORT = 1024
+_SAFE_WORD = re.compile(r"[A-Za-z0-9_./:=@,+-]+")
+
+
+def at_boot(service: Service) -> str:
+    """What `init_marks` says of a service that is installed as it should be: no, always, unless-stopped."""
+    name = service.restart.name
+    return name if name in {"always", "unless-stopped"} else "no"
+
+
+def unit_path(service: str) -> str:
+    """Where the unit of `service` is installed."""
+    return f"/etc/systemd/system/{service}.service"
+
+
+def helper_files() -> dict[str, str]:
+    """The files that units need on a host, by path, in the order `init_helpers` takes them."""
+    folder = resources.files("deployer").joinpath("init")
+    return {
+        HELPER: folder.joinpath("unless-stopped.sh").read_text(encoding="utf-8"),
+        GATE: folder.joinpath("unless-stopped@.service").read_text(encoding="utf-8"),
+    }
+
+
+@cache
+def render_unit(service: Service) -> str:
+    """The unit file: hardened, with the restart policy of Docker's name.
+
+    Sources: systemd.service(5), systemd.exec(5); the restart lines are explained in docs/restart.md.
+    """
+    policy = service.restart
+    restart = {"no": "no", "on-failure": "on-failure"}.get(policy.name, "always")
+    shown = policy.name if policy.max_retries is None else f"{policy.name}:{policy.max_retries}"
+    binary = f"/opt/{service.name}/current/{service.binary.name}"
+    return _template().render(
+        service=service,
+        policy=shown,
+        restart=restart,
+        gate=policy.name == "unless-stopped",
+        helper=HELPER,
+        exec_start=" ".join(quote(word) for word in (binary, *service.command)),
+        stop_timeout=f"{service.stop_grace_period * 1000:.0f}ms",
+        capabilities="CAP_NET_BIND_SERVICE" if _needs_low_port(service) else "",
+    )
+
+
+def _needs_low_port(service: Service) -> bool:
+    """Whether a declared port, or the one its own health check asks on loopback, is below 1024."""
+    ports = set(service.ports)
+    test = service.healthcheck.test
+    if isinstance(test, HttpTest | TcpTest) and test.host in {"127.0.0.1", "::1", "localhost"}:
+        ports.add(test.port)
+    return any(port < _FIRST_UNPRIVILEGED_PORT for port in ports)
+
+
+def quote(word: str) -> str:
+    """`word` so that ExecStart= hands over exactly it (systemd.service(5), COMMAND LINES)."""
+    if _SAFE_WORD.fullmatch(word):
+        return word
+    text = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    text = "".join(char if char >= " " else f"\\x{ord(char):02x}" for char in text)
+    return f'"{text}"'
+
+
+@cache
+def _template() -> jinja2.Template:
+    source = resources.files("deployer").joinpath("init/unit.service.j2").read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701  a unit file, not HTML
+    )
+    return environment.from_string(source)
+
+
+def parse_states(lines: Sequence[str]) -> list[UnitState]:
+    """`init_show`'s reply: blocks of `Key=value`, separated by an empty line (systemctl(1), `show`)."""
+    blocks: list[dict[str, str]] = []
+    block: dict[str, str] = {}
+    for line in [*lines, ""]:
+        key, equals, value = line.partition("=")
+        if equals:
+            block[key] = value
+        elif block:
+            blocks.append(block)
+            block = {}
+    return [_state(block) for block in blocks]
+
+
+def _state(block: Mapping[str, str]) -> UnitState:
+    def number(key: str) -> int:
+        value = block.get(key, "")
+        return int(value) if value.isdigit() else 0
+
+    return UnitState(
+        known=block.get("LoadState") == "loaded",
+        source=block.get("FragmentPath", ""),
+        active=block.get("ActiveState", ""),
+        sub=block.get("SubState", ""),
+        result=block.get("Result", ""),
+        main_pid=number("MainPID"),
+        restarts=number("NRestarts"),
+        exit_code=number("ExecMainCode"),
+        exit_status=number("ExecMainStatus"),
+        stale=block.get("NeedDaemonReload") == "yes",
+    )

@@ -1,0 +1,78 @@
+# shellcheck shell=sh
+# systemd.sh - systemd behind the few verbs that the stages need of an init system.
+units=/etc/systemd/system
+helper=/usr/local/libexec/unless-stopped
+gate=$units/unless-stopped@.service
+stopped=/var/lib/unless-stopped    # helper's memory of manual stops, one file a unit
+
+init_facts() { # fact init NAME VERSION
+  if [ -d /run/systemd/system ]; then
+    say "fact init systemd $(systemctl --version | { read -r _ version _ && echo "$version"; })"
+  else
+    say "fact init none"
+  fi
+}
+
+init_files() { # SERVICE: the files outside the release that are the service's, or that it needs
+  say "$units/$1.service $helper $gate"
+}
+
+init_show() { # SERVICE...: properties, a block for each service, in order; see systemctl(1), show
+  [ -d /run/systemd/system ] || return 0
+  for unit; do set -- "$@" "$unit.service"; shift; done
+  systemctl show -p Id,LoadState,ActiveState,SubState,Result,FragmentPath,NeedDaemonReload,MainPID,NRestarts \
+    -p ExecMainCode,ExecMainStatus "$@"
+}
+
+init_marks() { # SERVICE: at_boot and stopped_by_operator, as words
+  if [ -L "$units/multi-user.target.wants/unless-stopped@$1.service" ]; then say "at_boot unless-stopped"
+  elif [ -L "$units/multi-user.target.wants/$1.service" ]; then say "at_boot always"
+  else say "at_boot no"
+  fi
+  [ ! -s "$stopped/$1.service" ] || say "stopped_by_operator"
+}
+
+init_helpers() { # HELPER_SIZE GATE_SIZE: install what units call, from standard input
+  mkdir -p "${helper%/*}" &&
+    take "$1" | place 755 "$helper" &&
+    take "$2" | place 644 "$gate"
+}
+
+init_install() { # SERVICE UNIT_FILE: make UNIT_FILE the service's unit, and let it decide what happens at boot
+  unit=$units/$1.service
+  if ! cmp -s "$2" "$unit"; then
+    # Links that only the old unit asked for must go before it does.
+    [ ! -e "$unit" ] || systemctl disable --quiet --no-reload "$1.service" || return 1
+    place 644 "$unit" <"$2" || return 1
+  fi
+  if grep -q '^\[Install\]' "$unit"; then
+    systemctl enable --quiet --no-reload "$1.service" || return 1
+  fi
+  systemctl daemon-reload
+}
+
+init_main_pid() { # SERVICE: the main process if the service is up and never had to be restarted, else 0
+  systemctl show -p ActiveState -p MainPID -p NRestarts "$1.service" | {
+    state=- pid=0 restarts=0
+    while IFS='=' read -r key value; do
+      case $key in ActiveState) state=$value ;; MainPID) pid=$value ;; NRestarts) restarts=$value ;; esac
+    done
+    [ "$state $restarts" = "active 0" ] || pid=0
+    say "$pid"
+  }
+}
+
+init_restart() { # SERVICE: stop what runs, start anew; returns when the main process was executed
+  systemctl reset-failed "$1.service" 2>/dev/null
+  systemctl restart "$1.service"
+}
+
+init_stop() { # SERVICE: stop it and keep it from starting at boot; not the operator's order, so not remembered
+  systemctl disable --quiet "$1.service" 2>/dev/null
+  systemctl stop "$1.service"
+  rm -f "$stopped/$1.service"
+}
+
+init_journal() { # SERVICE LINES: its last lines of log
+  journalctl --unit "$1.service" --lines "$2" --no-pager --quiet --output short-iso 2>/dev/null
+}

@@ -1,0 +1,70 @@
+"""The whole stage: from the command line's words to plays that can be run, or every mistake at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from deployer.errors import LoadError, Problem
+from deployer.load.find import find_inventory, find_playbook
+from deployer.load.inventory import read_inventory
+from deployer.load.playbook import read_extra_vars, read_plays
+from deployer.load.target import ConnectionOptions
+from deployer.load.yaml import read_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from deployer.desired import Play
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """What the command line says about which files, which hosts, which variables."""
+
+    playbook: str
+    inventory: tuple[str, ...] = ()
+    limit: str | None = None
+    extra_vars: tuple[str, ...] = ()
+    connection: ConnectionOptions = field(default_factory=ConnectionOptions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A playbook whose every file was read and found good."""
+
+    playbook: Path
+    plays: tuple[Play, ...]
+
+
+def load(options: LoadOptions, *, environ: Mapping[str, str]) -> Loaded:
+    """Read everything the run needs from this machine; contacts no host.
+
+    Raises:
+        LoadError: with all problems of all files.
+
+    """
+    playbook = find_playbook(options.playbook)
+    problems: list[Problem] = []
+    inventory = document = None
+    try:
+        sources = options.inventory or (str(find_inventory(playbook)),)
+        inventory = read_inventory(sources, playbook_dir=playbook.parent)
+    except LoadError as error:
+        problems.extend(error.problems)
+    try:
+        document = read_yaml(playbook)
+    except LoadError as error:
+        problems.extend(error.problems)
+    if inventory is None or document is None:
+        raise LoadError(problems)
+    plays = read_plays(
+        document,
+        inventory,
+        limit=options.limit,
+        extra_vars=read_extra_vars(options.extra_vars),
+        options=options.connection,
+        environ=environ,
+    )
+    return Loaded(playbook=playbook, plays=plays)

@@ -1,0 +1,455 @@
+"""From a playbook and an inventory to plays: one fully resolved DesiredHost for every host."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from deployer.desired import CommandTask, DesiredHost, Healthcheck, Play, Service, ServiceTask
+from deployer.errors import LoadError, Problem, did_you_mean
+from deployer.load.binary import read_binary
+from deployer.load.dotenv import read_dotenv, why_not_name, why_not_value
+from deployer.load.inventory import select
+from deployer.load.schema import MODULES, PlayModel, TaskModel
+from deployer.load.target import BadVariableError, make_target
+from deployer.load.template import TemplateFailure, Variables, is_template
+from deployer.load.yaml import parse_yaml
+from deployer.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from deployer.desired import Binary, Task
+    from deployer.errors import Mark
+    from deployer.load.inventory import Host, Inventory
+    from deployer.load.schema import HealthcheckModel, ServiceModel
+    from deployer.load.target import ConnectionOptions
+    from deployer.load.yaml import Document, Place
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def read_extra_vars(words: Sequence[str]) -> dict[str, Any]:
+    """`-e`: `name=value ...`, a JSON or YAML mapping, or `@file` with one.  Raises LoadError."""
+    result: dict[str, Any] = {}
+    for word in words:
+        if word.startswith("@"):
+            result |= _mapping_file(Path(word[1:]).expanduser())
+        elif word.lstrip().startswith(("{", "[")):
+            result |= _mapping(parse_yaml(word, "--extra-vars"))
+        else:
+            for pair in _split_pairs(word):
+                name, equals, value = pair.partition("=")
+                if not equals or not name.isidentifier():
+                    message = "--extra-vars must be name=value, a {mapping} or @file"
+                    raise LoadError([Problem(message=message)])
+                result[name] = value
+    return result
+
+
+def _split_pairs(word: str) -> list[str]:
+    try:
+        return shlex.split(word)
+    except ValueError:
+        raise LoadError([Problem(message="--extra-vars has an unclosed quote")]) from None
+
+
+def _mapping_file(path: Path) -> dict[str, Any]:
+    try:
+        return _mapping(parse_yaml(path.read_text(encoding="utf-8"), str(path)))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise LoadError([Problem(message=f"--extra-vars: cannot read {path}: {reason}")]) from None
+
+
+def _mapping(document: Document) -> dict[str, Any]:
+    if not isinstance(document.value, dict):
+        raise LoadError([Problem(message="must be a mapping of variables", mark=document.mark(()))])
+    return {str(name): value for name, value in document.value.items()}
+
+
+def read_plays(
+    document: Document,
+    inventory: Inventory,
+    *,
+    limit: str | None,
+    extra_vars: Mapping[str, Any],
+    options: ConnectionOptions,
+    environ: Mapping[str, str],
+) -> tuple[Play, ...]:
+    """Resolve every play for every host it names.
+
+    Raises:
+        LoadError: with every mistake in the playbook, and in the files and variables it uses.
+
+    """
+    if not isinstance(document.value, list) or not document.value:
+        message = "a playbook is a list of plays, each with hosts and tasks"
+        raise LoadError([Problem(message=message, mark=document.mark(()))])
+    reader = _Reader(
+        document=document,
+        inventory=inventory,
+        limit=limit,
+        extra_vars=extra_vars,
+        options=options,
+        environ=environ,
+    )
+    plays = [reader.play(index) for index in range(len(document.value))]
+    if reader.problems:
+        raise LoadError(reader.problems)
+    return tuple(play for play in plays if play is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rendered:
+    """A task after its templates: the value, and which of its places came out of a template."""
+
+    value: Any
+    templated: frozenset[Place]
+
+
+class _Reader:
+    """Reads one document; collects problems instead of stopping at the first."""
+
+    def __init__(
+        self,
+        *,
+        document: Document,
+        inventory: Inventory,
+        limit: str | None,
+        extra_vars: Mapping[str, Any],
+        options: ConnectionOptions,
+        environ: Mapping[str, str],
+    ) -> None:
+        self.problems: list[Problem] = []
+        self._document = document
+        self._folder = Path(document.file).parent
+        self._inventory = inventory
+        self._limit = limit
+        self._extra_vars = extra_vars
+        self._options = options
+        self._environ = environ
+        self._binaries: dict[Path, Binary | str] = {}
+        self._tasks: dict[tuple[Place, str], Task | None] = {}
+
+    def _problem(self, message: str, mark: Mark | None, hint: str = "") -> None:
+        self.problems.append(Problem(message=message, mark=mark, hint=hint))
+
+    # -- plays ------------------------------------------------------------------------------------------
+
+    def play(self, index: int) -> Play | None:
+        place: Place = (index,)
+        raw = self._document.value[index]
+        if not isinstance(raw, dict):
+            self._problem("a play is a mapping with hosts and tasks", self._document.mark(place))
+            return None
+        model = self._validate(PlayModel, raw, place, frozenset())
+        sound = [self._task_shape((*place, "tasks", number)) for number in range(_length(raw, "tasks"))]
+        if model is None:
+            return None
+        if not model.tasks:
+            self._problem("the play has no tasks", self._document.key_mark((*place, "tasks")))
+            return None
+        hosts = self._select(model, place)
+        if not all(sound):
+            return None
+        desired = [self._host(host, model, place) for host in hosts]
+        name = model.name or _joined(model.hosts)
+        return Play(name=name, hosts=tuple(host for host in desired if host is not None))
+
+    def _select(self, model: PlayModel, place: Place) -> tuple[Host, ...]:
+        mark = self._document.mark((*place, "hosts"))
+        try:
+            pattern = Variables({**model.vars, **self._extra_vars}).render(_joined(model.hosts))
+            return select(self._inventory, str(pattern), mark=mark, limit=self._limit)
+        except TemplateFailure as failure:
+            self._problem(f"hosts: {failure}", mark)
+        except LoadError as error:
+            self.problems.extend(error.problems)
+        return ()
+
+    def _task_shape(self, place: Place) -> bool:
+        """Check what needs no host: exactly one module, known keys."""
+        raw = _at(self._document.value, place)
+        mark = self._document.mark(place)
+        if not isinstance(raw, dict):
+            self._problem("a task is a mapping such as `service: {...}`", mark)
+            return False
+        unknown = [key for key in raw if key not in TaskModel.model_fields]
+        for key in unknown:
+            hint = did_you_mean(str(key), TaskModel.model_fields)
+            hint = hint or f"a task has name, run_once and one of {', '.join(MODULES)}"
+            self._problem(f"unknown key {str(key)!r} in a task", self._document.key_mark((*place, key)), hint)
+        modules = [key for key in MODULES if key in raw]
+        if not unknown and len(modules) != 1:
+            self._problem(f"a task must have exactly one of {', '.join(MODULES)}", mark)
+        if raw.get("run_once") is True and "service" in raw:
+            key_mark = self._document.key_mark((*place, "run_once"))
+            self._problem("run_once belongs to command tasks; a service goes to every host", key_mark)
+        return not unknown and len(modules) == 1
+
+    # -- hosts ------------------------------------------------------------------------------------------
+
+    def _host(self, host: Host, model: PlayModel, place: Place) -> DesiredHost | None:
+        before = len(self.problems)
+        variables = Variables(
+            {
+                **host.vars,
+                **model.vars,
+                **self._extra_vars,
+                "inventory_hostname": host.name,
+                "inventory_hostname_short": host.name.split(".")[0],
+                "group_names": list(host.groups),
+                "groups": {name: list(members) for name, members in self._inventory.groups.items()},
+                "playbook_dir": str(self._folder),
+            }
+        )
+        tasks: list[Task] = []
+        names: dict[str, Mark] = {}
+        for number in range(len(model.tasks)):
+            task_place = (*place, "tasks", number)
+            task = self._task(task_place, variables)
+            if isinstance(task, ServiceTask):
+                self._claim_name(task.service.name, task_place, names)
+            if task is not None:
+                tasks.append(task)
+        try:
+            target = make_target(
+                name=host.name,
+                variables=variables,
+                origins=host.origins,
+                play=model,
+                options=self._options,
+            )
+        except BadVariableError as error:
+            self.problems.append(error.problem)
+        except TemplateFailure as failure:
+            self._problem(f"a connection variable of {host.name}: {failure}", self._document.mark(place))
+        if len(self.problems) > before:
+            return None
+        return DesiredHost(name=host.name, target=target, tasks=tuple(tasks))
+
+    def _claim_name(self, name: str, task_place: Place, names: dict[str, Mark]) -> None:
+        mark = self._document.mark((*task_place, "service", "name"))
+        if name in names:
+            first = names[name]
+            self._problem(
+                f"two tasks deploy the service {name!r} to one host",
+                mark,
+                f"the other is at line {first.line}",
+            )
+        names.setdefault(name, mark)
+
+    # -- tasks ------------------------------------------------------------------------------------------
+
+    def _task(self, place: Place, variables: Variables) -> Task | None:
+        before = len(self.problems)
+        rendered = self._render(place, variables)
+        if len(self.problems) > before:
+            return None
+        key = (place, json.dumps(rendered.value, sort_keys=False, default=repr))
+        if key not in self._tasks:  # most hosts get the same task
+            self._tasks[key] = self._resolve(rendered, place)
+        return self._tasks[key]
+
+    def _render(self, place: Place, variables: Variables) -> _Rendered:
+        templated: set[Place] = set()
+
+        def render(value: Any, at: Place) -> Any:
+            if isinstance(value, dict):
+                return {key: render(item, (*at, key)) for key, item in value.items()}
+            if isinstance(value, list):
+                return [render(item, (*at, index)) for index, item in enumerate(value)]
+            if is_template(value):
+                templated.add(at)
+                try:
+                    return variables.render(value)
+                except TemplateFailure as failure:
+                    self._problem(str(failure), self._document.mark(at))
+                    return None
+            if at[-2:-1] == ("environment",) and value is not None:
+                # As typed: YAML would make 1.1 of 1.10 and True of yes.
+                return self._document.scalars.get(at, value)
+            return value
+
+        return _Rendered(
+            value=render(_at(self._document.value, place), place), templated=frozenset(templated)
+        )
+
+    def _resolve(self, rendered: _Rendered, place: Place) -> Task | None:
+        model = self._validate(TaskModel, rendered.value, place, rendered.templated)
+        if model is None:
+            return None
+        if model.command is not None:
+            name = model.name or " ".join(model.command)
+            return CommandTask(name=name, argv=tuple(model.command), run_once=model.run_once)
+        if model.service is None:
+            self._problem("service needs a mapping", self._document.mark((*place, "service")))
+            return None
+        service = self._service(model.service, (*place, "service"))
+        if service is None:
+            return None
+        return ServiceTask(name=model.name or service.name, service=service)
+
+    def _service(self, model: ServiceModel, place: Place) -> Service | None:
+        binary = self._binary(model.binary, (*place, "binary"))
+        environment = self._environment(model, place)
+        if binary is None or environment is None:
+            return None
+        return Service(
+            name=model.name,
+            binary=binary,
+            command=tuple(model.command),
+            environment=environment,
+            user=model.user or self._default_user(model, place),
+            restart=model.restart,
+            ports=tuple(model.ports),
+            healthcheck=_healthcheck(model.healthcheck),
+            stop_grace_period=model.stop_grace_period,
+            keep_releases=model.keep_releases,
+        )
+
+    def _default_user(self, model: ServiceModel, place: Place) -> str:
+        name = model.name.replace(".", "-")[:32].rstrip("-")
+        if not name[0].isalpha():
+            mark = self._document.mark((*place, "name"))
+            self._problem(f"{name!r} cannot be a user name too", mark, "give the service a `user:`")
+        return name
+
+    def _binary(self, text: str, place: Place) -> Binary | None:
+        path = self._folder / Path(text).expanduser()
+        if path not in self._binaries:
+            try:
+                self._binaries[path] = read_binary(path)
+            except ValueError as error:
+                self._binaries[path] = str(error)
+        found = self._binaries[path]
+        if isinstance(found, str):
+            self._problem(f"binary: {found}", self._document.mark(place))
+            return None
+        return found
+
+    def _environment(self, model: ServiceModel, place: Place) -> tuple[tuple[str, Secret], ...] | None:
+        """env_file, then `environment` over it, as Compose merges them."""
+        before = len(self.problems)
+        own: dict[str, Secret] = {}
+        for key, value, at in _environment_items(model.environment, (*place, "environment")):
+            if isinstance(value, dict | list):
+                self._problem(f"environment: {key} must be text or a number", self._key(at))
+                continue
+            if value is None:  # Compose: taken from the environment of whoever runs this
+                value = self._environ.get(key)  # noqa: PLW2901
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            if why := why_not_name(key) or (value is not None and why_not_value(key, text)):
+                self._problem(f"environment: {why}", self._key(at))
+            elif value is not None:
+                own[key] = Secret(text)
+        files = [model.env_file] if isinstance(model.env_file, str) else model.env_file
+        # Compose looks names up in `environment:` too when it reads an env_file.
+        environ = {key: secret.reveal() for key, secret in own.items()} | dict(self._environ)
+        merged: dict[str, Secret] = {}
+        for name in files:
+            try:
+                merged |= read_dotenv(self._folder / Path(name).expanduser(), environ=environ)
+            except LoadError as error:
+                mark = self._document.mark((*place, "env_file"))
+                self.problems.extend(
+                    problem if problem.mark else Problem(message=f"env_file: {problem.message}", mark=mark)
+                    for problem in error.problems
+                )
+        return None if len(self.problems) > before else tuple((merged | own).items())
+
+    def _key(self, place: Place) -> Mark:
+        return self._document.key_mark(place)
+
+    # -- validation -------------------------------------------------------------------------------------
+
+    def _validate(
+        self, kind: type[_Model], value: Any, place: Place, templated: frozenset[Place]
+    ) -> _Model | None:
+        try:
+            return kind.model_validate(value)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                self.problems.append(self._explain(kind, detail, place, templated))
+        return None
+
+    def _explain(
+        self, kind: type[BaseModel], detail: Mapping[str, Any], place: Place, templated: frozenset[Place]
+    ) -> Problem:
+        """A pydantic error in the user's terms; values are shown only where they were typed in the open."""
+        loc: Place = tuple(detail["loc"])
+        while (
+            loc and (*place, *loc) not in self._document.keys and (*place, *loc) not in self._document.marks
+        ):
+            loc = loc[:-1]  # pydantic adds names of union members and of missing keys
+        at = (*place, *loc)
+        name = ".".join(str(part) for part in loc)
+        if detail["type"] == "extra_forbidden":
+            known = _fields_at(kind, loc[:-1])
+            hint = did_you_mean(str(loc[-1]), known) or f"known here: {', '.join(known)}"
+            return Problem(message=f"unknown key {str(loc[-1])!r}", mark=self._key(at), hint=hint)
+        if detail["type"] == "missing":
+            missing = str(detail["loc"][-1])
+            where = f"{name} needs" if name else "this needs"
+            return Problem(message=f"{where} the key {missing!r}", mark=self._document.mark(at))
+        message = str(detail["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
+        value = detail["input"]
+        open_value = isinstance(value, str | int | float) and not templated & {at} and "environment" not in at
+        seen = f" {value!r}" if open_value else ""
+        return Problem(message=f"{name}{seen}: {message}", mark=self._document.mark(at))
+
+
+def _healthcheck(model: HealthcheckModel) -> Healthcheck:
+    return Healthcheck(
+        test=None if model.disable else model.test,
+        interval=model.interval,
+        timeout=model.timeout,
+        retries=model.retries,
+        start_period=model.start_period,
+        start_interval=model.start_interval,
+        stay_up=model.stay_up,
+    )
+
+
+def _environment_items(
+    environment: dict[str, Any] | list[str], place: Place
+) -> Iterator[tuple[str, Any, Place]]:
+    if isinstance(environment, dict):
+        for key, value in environment.items():
+            yield str(key), value, (*place, key)
+    else:
+        for index, item in enumerate(environment):
+            key, equals, value = item.partition("=")
+            yield key, value if equals else None, (*place, index)
+
+
+def _fields_at(kind: type[BaseModel], loc: Place) -> list[str]:
+    """The keys a model knows at `loc`."""
+    for part in loc:
+        field = kind.model_fields.get(str(part))
+        inner = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
+        models = [item for item in inner if isinstance(item, type) and issubclass(item, BaseModel)]
+        if not models:
+            return []
+        kind = models[0]
+    return list(kind.model_fields)
+
+
+def _at(value: Any, place: Place) -> Any:
+    for part in place:
+        value = value[part]
+    return value
+
+
+def _length(raw: dict[str, Any], key: str) -> int:
+    return len(raw[key]) if isinstance(raw.get(key), list) else 0
+
+
+def _joined(hosts: str | list[str]) -> str:
+    return hosts if isinstance(hosts, str) else ",".join(hosts)

@@ -1,0 +1,115 @@
+"""What a host shows, as data, and how it is read from the reply of observe.sh."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from deployer.init import UnitState, parse_states
+from deployer.remote.remote import sections
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A file on the host."""
+
+    sha256: str
+    mode: str = ""  # octal digits, as stat prints them
+    owner: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """The file system a folder is on."""
+
+    free: int  # bytes
+    options: frozenset[str]  # mount options
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceObservation:
+    """One service as it stands on the host."""
+
+    current: str | None  # the release `current` points at
+    current_is_link: bool  # False: something else is in its place
+    releases: Mapping[str, bool]  # every whole release on disk -> is it good
+    at_boot: str  # no, always, unless-stopped
+    stopped_by_operator: bool
+    unit: UnitState | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """One host: facts, disks, files by path, services by name."""
+
+    uid: int
+    machine: str  # uname -m
+    init: str  # systemd, or none
+    init_version: str
+    tools: frozenset[str]
+    disks: Mapping[str, Disk]
+    files: Mapping[str, File]
+    contents: Mapping[str, bytes] = field(repr=False)  # of .env and unit files, when asked for
+    services: Mapping[str, ServiceObservation]
+
+
+def parse_observation(stdout: str) -> Observation:
+    """Read the reply of observe.sh."""
+    parts = sections(stdout)
+    head = [line.split(" ") for line in parts[""]]
+    facts = {words[1]: words[2:] for words in head if words[0] == "fact"}
+    digests = {path: sha256 for sha256, path in (line.split("  ", 1) for line in parts.get("sha256", ()))}
+    stats = {words[3]: words for words in (line.split(" ", 3) for line in parts.get("stat", ()))}
+    names = [words[1] for words in head if words[0] == "service"]
+    units = dict(zip(names, parse_states(parts.get("units", ())), strict=False))
+    init = [*facts.get("init", ["none"]), ""]
+    return Observation(
+        uid=int(facts["uid"][0]),
+        machine=facts["machine"][0],
+        init=init[0],
+        init_version=init[1],
+        tools=frozenset(words[1] for words in head if words[0] == "tool"),
+        disks={
+            words[1]: Disk(free=int(words[2]) * 1024, options=frozenset(words[3].split(",")))
+            for words in head
+            if words[0] == "disk" and words[2].isdigit()
+        },
+        files={path: _file(sha256, stats.get(path)) for path, sha256 in digests.items()},
+        contents={words[1]: base64.b64decode(words[2]) for words in head if words[0] == "contents"},
+        services={name: _service(words, units.get(name)) for name, words in _by_service(head)},
+    )
+
+
+def _file(sha256: str, stat: Sequence[str] | None) -> File:
+    if stat is None:
+        return File(sha256=sha256)
+    return File(sha256=sha256, mode=stat[0], owner=stat[1], group=stat[2])
+
+
+def _by_service(head: Sequence[Sequence[str]]) -> Iterator[tuple[str, list[Sequence[str]]]]:
+    name = ""
+    lines: list[Sequence[str]] = []
+    for words in [*head, ("service", "")]:
+        if words[0] == "service":
+            if name:
+                yield name, lines
+            name, lines = words[1], []
+        else:
+            lines.append(words)
+
+
+def _service(lines: Sequence[Sequence[str]], unit: UnitState | None) -> ServiceObservation:
+    said = {words[0]: words[1:] for words in lines}
+    return ServiceObservation(
+        current=said["current"][0] if "current" in said else None,
+        current_is_link="current_is_no_link" not in said,
+        releases={words[1]: words[2] == "good" for words in lines if words[0] == "release"},
+        at_boot=said["at_boot"][0] if "at_boot" in said else "no",
+        stopped_by_operator="stopped_by_operator" in said,
+        unit=unit,
+    )

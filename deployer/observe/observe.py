@@ -1,0 +1,39 @@
+"""Ask a host everything in one exec."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deployer import init
+from deployer.errors import HostError
+from deployer.observe.observation import Observation, parse_observation
+from deployer.remote.remote import fields
+from deployer.remote.script import read_script
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from deployer.desired import Service
+    from deployer.remote.remote import Remote
+
+_SCRIPT = ("remote/prelude.sh", init.SCRIPT, "observe/observe.sh")
+
+
+def observe(remote: Remote, services: Sequence[Service], *, contents: bool) -> Observation:
+    """What the host shows of `services`; `contents` also fetches the files a diff needs.
+
+    Raises:
+        HostError: no answer, no root, no init system.
+
+    """
+    words = [word for service in services for word in (service.name, service.binary.name)]
+    args = ("yes" if contents else "no", *words)
+    reply = remote.run(read_script(*_SCRIPT), args, timeout=60)
+    fields(reply, what="looking at the host")
+    observation = parse_observation(reply.stdout)
+    if observation.uid != 0:
+        message = "this needs root, and the login user is not root"
+        raise HostError("not_root", message, hint="set become: true, or connect as root")
+    if services and observation.init == "none":
+        raise HostError("no_init", "systemd does not run there, and no other init system is supported")
+    return observation

@@ -1,0 +1,71 @@
+# shellcheck shell=sh
+# observe.sh - say all that a plan needs to know of this host: facts, disks, releases, digests, unit states.
+#
+#   observe.sh CONTENTS [SERVICE BINARY]...   CONTENTS=yes: also what .env and the unit say, for a diff
+contents=$1
+shift
+uid=$(id -u)
+say "fact uid $uid"
+say "fact machine $(uname -m)"
+[ "$uid" = 0 ] || exit 0           # without root the rest cannot be seen
+init_facts
+for tool in zstd gzip curl wget bash perl nc; do
+  ! command -v "$tool" >/dev/null 2>&1 || say "tool $tool"
+done
+
+disk() { # FOLDER: free KiB and mount options of the file system that holds, or would hold, it
+  at=$1
+  while [ ! -d "$at" ]; do at=${at%/*}; at=${at:-/}; done
+  df -Pk "$at" 2>/dev/null | {
+    read -r _
+    read -r _ _ _ free _ mounted
+    options=
+    while read -r _ point _ found _; do [ "$point" != "$mounted" ] || options=$found; done </proc/self/mounts
+    say "disk $1 $free ${options:-unknown}"
+  }
+}
+disk /opt
+disk /etc
+disk /var/lib
+
+services=
+files=
+while [ $# -gt 0 ]; do
+  service=$1 binary=$2
+  shift 2
+  services="$services $service"
+  root=/opt/$service
+  say "service $service"
+  if [ -L "$root/current" ]; then
+    link=$(readlink "$root/current")
+    say "current ${link##*/}"
+  elif [ -e "$root/current" ]; then
+    say "current_is_no_link"
+  fi
+  for release in "$root"/releases/*/release.json; do
+    [ -e "$release" ] || continue
+    release=${release%/release.json}
+    release=${release##*/}
+    if [ -e "/var/lib/deployer/$service/bad/$release" ]; then say "release $release bad"; else say "release $release good"; fi
+  done
+  init_marks "$service"
+  files="$files $root/current/$binary $root/current/.env $root/current/release.json $(init_files "$service")"
+  if [ "$contents" = yes ]; then
+    # shellcheck disable=SC2046  # file names without spaces
+    for file in "$root/current/.env" $(init_files "$service"); do
+      [ ! -r "$file" ] || say "contents $file $(base64 <"$file" | tr -d '\n')"
+    done
+  fi
+done
+
+# One process each for all files of all services: forks are what an observation costs.
+# shellcheck disable=SC2086  # lists of words that hold no spaces: service and binary names are checked
+if [ -n "$services" ]; then
+  say "= sha256"
+  sha256sum $files 2>/dev/null
+  say "= stat"
+  stat -L -c '%a %U %G %n' $files 2>/dev/null
+  say "= units"
+  init_show $services
+fi
+exit 0

@@ -1,0 +1,124 @@
+"""How a host ended, as values; and the exit code that a set of them means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What a failed release left behind, secrets removed."""
+
+    answer: str = ""  # the last answer to the health test
+    state: str = ""  # of the unit, with the exit status of its main process
+    journal: tuple[str, ...] = ()  # its last lines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why something did not work: a stable word, a sentence, and what to do."""
+
+    cause: str
+    message: str
+    hint: str = ""
+    service: str = ""
+    evidence: Evidence | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unchanged:
+    """The host was as desired, and healthy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WouldChange:
+    """--check: the host is not as desired."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """The host is as desired now, and healthy.  `releases`: service -> release."""
+
+    releases: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorStopped:
+    """The release is in place and not started, because an operator had stopped the service."""
+
+    services: tuple[str, ...]
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reverted:
+    """The new release failed; the previous one is back, and healthy."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """It failed.  `needs_person`: the host is not as it was before, and not as desired."""
+
+    failure: Failure
+    needs_person: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreachable:
+    """No connection that can be trusted and used; nothing was done."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotAttempted:
+    """The run ended before its turn came."""
+
+    reason: str
+
+
+Outcome = Unchanged | WouldChange | Changed | OperatorStopped | Reverted | Failed | Unreachable | NotAttempted
+
+NAMES: dict[type[Outcome], str] = {
+    Unchanged: "unchanged",
+    WouldChange: "would change",
+    Changed: "changed",
+    OperatorStopped: "operator-stopped",
+    Reverted: "reverted",
+    Failed: "failed",
+    Unreachable: "unreachable",
+    NotAttempted: "not attempted",
+}
+"""The word for each outcome, in output, JSON and docs, from best to worst."""
+
+
+class ExitCode(IntEnum):
+    """What the process says to whoever started it."""
+
+    OK = 0
+    FAILED = 1  # and every touched host is back on its previous release
+    USAGE = 2  # nothing was contacted
+    UNREACHABLE = 3  # some hosts; all others are fine
+    MIXED = 4  # failed, and hosts differ or one needs a person
+    LOCKED = 5
+    CHANGES = 10  # --check --detailed-exitcode
+    INTERRUPTED = 130
+
+
+def exit_code(outcomes: Collection[Outcome], *, interrupted: bool = False) -> ExitCode:
+    """The exit code of a run with these outcomes, one or more for each host."""
+    kinds = {type(outcome) for outcome in outcomes}
+    if interrupted:
+        return ExitCode.INTERRUPTED
+    if kinds & {Failed, Reverted}:
+        person = any(isinstance(outcome, Failed) and outcome.needs_person for outcome in outcomes)
+        moved = any(isinstance(outcome, OperatorStopped) and outcome.changed for outcome in outcomes)
+        return ExitCode.MIXED if person or moved or Changed in kinds else ExitCode.FAILED
+    return ExitCode.UNREACHABLE if Unreachable in kinds else ExitCode.OK

@@ -1,0 +1,182 @@
+"""The plan: what must change on a host, from what is desired and what is observed.  Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Literal
+
+from deployer import init
+from deployer.errors import HostError
+from deployer.plan.release import ReleaseFiles, release_files, release_id
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from deployer.desired import Service
+    from deployer.observe.observation import Observation, ServiceObservation
+
+ChangeKind = Literal["release", "binary", "env", "unit", "helper", "start"]
+
+_RUNS_ALSO = {"x86_64": {"i686"}, "aarch64": {"armv7l"}}
+"""Machines that execute another's binaries too, as kernels are built by default."""
+
+_MARGIN = 1024 * 1024
+"""Bytes that must stay free beyond the release itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One difference between desired and observed, and a word for people."""
+
+    kind: ChangeKind
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServicePlan:
+    """What to do about one service on one host; no changes: nothing."""
+
+    service: Service
+    files: ReleaseFiles
+    changes: tuple[Change, ...]
+    release: str  # the release to be current in the end
+    stage: bool  # it must be put there first
+    encoding: str  # how the binary travels: plain, gzip, zstd, or link:RELEASE
+    previous: str | None  # the good release to go back to
+    start: bool  # restart it: False when its operator stopped it, or nothing it runs from changes
+    stopped_by_operator: bool
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything must be done."""
+        return bool(self.changes)
+
+
+def plan_service(service: Service, observation: Observation, *, now: datetime) -> ServicePlan:
+    """Compare one service with its host.
+
+    Raises:
+        HostError: the host cannot run it: other machine, no space, mounted noexec or read-only, a unit
+            or folder of that name that is not ours.
+
+    """
+    seen = observation.services[service.name]
+    files = release_files(service)
+    _refuse_what_is_not_ours(service, observation, seen)
+    changes = [*_content_changes(service, observation, seen, files)]
+    stage = bool(changes)
+    release = seen.current
+    if stage or release is None:
+        release = release_id(service, now, seen.releases)
+    changes += _state_changes(service, observation, seen, restarting=stage)
+    if changes:
+        _refuse_what_cannot_run(service, observation, stage=stage)
+    return ServicePlan(
+        service=service,
+        files=files,
+        changes=tuple(changes),
+        release=release,
+        stage=stage,
+        encoding=_encoding(service, observation, seen),
+        previous=_previous(seen, release),
+        start=not seen.stopped_by_operator and any(change.kind != "helper" for change in changes),
+        stopped_by_operator=seen.stopped_by_operator,
+    )
+
+
+def _content_changes(
+    service: Service, observation: Observation, seen: ServiceObservation, files: ReleaseFiles
+) -> list[Change]:
+    """What only a new release can bring."""
+    if seen.current is None:
+        return [Change(kind="release", detail="first release")]
+    if not seen.releases.get(seen.current, False):
+        return [Change(kind="release", detail=f"{seen.current} is not a good release")]
+    changes = []
+    folder = f"/opt/{service.name}/current"
+    binary = observation.files.get(f"{folder}/{service.binary.name}")
+    if binary is None or binary.sha256 != service.binary.sha256:
+        old = binary.sha256[:12] if binary else "none"
+        changes.append(Change(kind="binary", detail=f"binary {old} -> {service.binary.sha256[:12]}"))
+    elif binary.mode != "755":
+        changes.append(Change(kind="binary", detail=f"mode of the binary {binary.mode} -> 755"))
+    env = observation.files.get(f"{folder}/.env")
+    if env is None or env.sha256 != files.env_sha256:
+        changes.append(Change(kind="env", detail="environment"))
+    elif (env.mode, env.owner) != ("640", "root"):
+        changes.append(Change(kind="env", detail=f"mode of .env {env.mode} {env.owner} -> 640 root"))
+    unit = observation.files.get(init.unit_path(service.name))
+    if unit is None or unit.sha256 != files.unit_sha256:
+        changes.append(Change(kind="unit", detail="unit"))
+    return changes
+
+
+def _state_changes(
+    service: Service, observation: Observation, seen: ServiceObservation, *, restarting: bool
+) -> list[Change]:
+    """What an install or a start of the release that is there can bring."""
+    changes = []
+    for path, text in init.helper_files().items():
+        found = observation.files.get(path)
+        if found is None or found.sha256 != sha256(text.encode()).hexdigest():
+            changes.append(Change(kind="helper", detail=f"{path.rsplit('/', 1)[1]}"))
+    unit = seen.unit
+    if not restarting and unit is not None:
+        if unit.stale or seen.at_boot != init.at_boot(service):
+            changes.append(Change(kind="unit", detail="what happens at boot"))
+        if unit.active in {"inactive", "failed"} and not seen.stopped_by_operator:
+            changes.append(Change(kind="start", detail=f"it is {unit.active}"))
+    return changes
+
+
+def _refuse_what_is_not_ours(service: Service, observation: Observation, seen: ServiceObservation) -> None:
+    if not seen.current_is_link:
+        message = f"/opt/{service.name}/current is not a link, so it was not made by deployer"
+        raise HostError("not_ours", message, hint="move it away, or give the service another name")
+    unit = seen.unit
+    ours = init.unit_path(service.name)
+    if unit is not None and unit.known and unit.source != ours:
+        message = f"{service.name} is a unit of the system there ({unit.source})"
+        raise HostError("not_ours", message, hint="give the service another name")
+    if ours in observation.files and seen.current is None and not seen.releases:
+        message = f"{ours} exists and was not written by deployer"
+        raise HostError("not_ours", message, hint="remove it, or give the service another name")
+
+
+def _refuse_what_cannot_run(service: Service, observation: Observation, *, stage: bool) -> None:
+    binary = service.binary
+    machine = observation.machine
+    if binary.machine not in {None, machine, *_RUNS_ALSO.get(machine, ())}:
+        message = f"{binary.name} is built for {binary.machine}, and the host is {machine}"
+        raise HostError("wrong_machine", message, hint="build it for the host (Go: GOARCH)")
+    for folder, disk in observation.disks.items():
+        if "ro" in disk.options:
+            raise HostError("read_only", f"the file system of {folder} is mounted read-only")
+        if folder == "/opt" and "noexec" in disk.options:
+            message = "the file system of /opt is mounted noexec, so nothing there can run"
+            raise HostError("noexec", message, hint="remount it with exec")
+        need = _MARGIN + (binary.size if stage and folder == "/opt" else 0)
+        if disk.free < need:
+            message = f"no space: {folder} has {disk.free >> 10} KiB free, {need >> 10} KiB are needed"
+            raise HostError("disk_full", message)
+
+
+def _encoding(service: Service, observation: Observation, seen: ServiceObservation) -> str:
+    """Send nothing if a release with this binary is there; else the best the host can unpack."""
+    path = f"/opt/{service.name}/current/{service.binary.name}"
+    current = observation.files.get(path)
+    if seen.current and current and current.sha256 == service.binary.sha256:
+        return f"link:{seen.current}"
+    digits = service.binary.sha256[:12]
+    for release in sorted(seen.releases, reverse=True):
+        if release.endswith(f"-{digits}"):
+            return f"link:{release}"
+    return next((tool for tool in ("zstd", "gzip") if tool in observation.tools), "plain")
+
+
+def _previous(seen: ServiceObservation, release: str) -> str | None:
+    """The release to go back to: the current one if it is good; none for the release that is there already."""
+    if seen.current is None or seen.current == release or not seen.releases.get(seen.current, False):
+        return None
+    return seen.current

@@ -1,0 +1,93 @@
+"""A release: its name, and the text files that go into it beside the binary."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from deployer.desired import ExecTest, Healthcheck, HttpTest, TcpTest
+from deployer.init import render_unit
+from deployer.plan.dotenv import render_dotenv
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from deployer.desired import Service
+    from deployer.secret import Secret
+
+_STAMP = "%Y%m%dT%H%M%SZ"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseFiles:
+    """What a release of a service must hold; equal files mean nothing to do."""
+
+    env: Secret
+    unit: str
+    env_sha256: str = field(repr=False)  # never shown: short secrets can be guessed from a digest
+    unit_sha256: str
+
+
+def release_files(service: Service) -> ReleaseFiles:
+    """Render the .env and the unit of `service`."""
+    env = render_dotenv(dict(service.environment))
+    unit = render_unit(service)
+    return ReleaseFiles(env=env, unit=unit, env_sha256=_sha256(env.reveal()), unit_sha256=_sha256(unit))
+
+
+def release_id(service: Service, now: datetime, taken: Container[str]) -> str:
+    """`<UTC stamp>-<12 digits of the binary's digest>`; a second later for each one that exists.
+
+    Names sort by time, and say nothing of the environment.
+    """
+    while True:
+        name = f"{now.astimezone(UTC).strftime(_STAMP)}-{service.binary.sha256[:12]}"
+        if name not in taken:
+            return name
+        now += timedelta(seconds=1)
+
+
+def release_json(service: Service, release: str, *, run: str, by: str, version: str) -> str:
+    """What the release says of itself; nothing in it comes from the environment."""
+    facts = {
+        "version": 1,
+        "service": service.name,
+        "release": release,
+        "binary": {
+            "name": service.binary.name,
+            "sha256": service.binary.sha256,
+            "size": service.binary.size,
+        },
+        "healthcheck": _as_plain(service.healthcheck),
+        "run": run,
+        "by": by,
+        "deployer": version,
+    }
+    return json.dumps(facts, indent=2) + "\n"
+
+
+def read_healthcheck(about: str) -> Healthcheck | None:
+    """The health check that a release.json remembers, so that a release is judged by its own."""
+    try:
+        facts = json.loads(about)["healthcheck"]
+        test = facts.pop("test")
+        kinds: dict[str, Any] = {"http": HttpTest, "tcp": TcpTest, "exec": ExecTest}
+        if test is not None:
+            kind = kinds[test.pop("kind")]
+            test = kind(**{key: tuple(value) if key == "argv" else value for key, value in test.items()})
+        return Healthcheck(test=test, **facts)
+    except (ValueError, KeyError, TypeError):
+        return None  # written by a version that did not, or by hand
+
+
+def _as_plain(check: Healthcheck) -> dict[str, Any]:
+    kinds = {HttpTest: "http", TcpTest: "tcp", ExecTest: "exec"}
+    test = check.test
+    return asdict(check) | {"test": test and {"kind": kinds[type(test)], **asdict(test)}}
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,103 @@
+"""What the stages may ask of a host; `ssh.connect` answers with the real thing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from deployer.errors import HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What a script said: exit status, and its output as text (undecodable bytes replaced)."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+class ForwardingRefusedError(Exception):
+    """The server does not allow TCP forwarding (sshd_config(5), AllowTcpForwarding, DisableForwarding)."""
+
+
+class TcpChannel(Protocol):
+    """A byte stream to a port as seen from the host; the part of a socket that http.client and ssl need."""
+
+    def sendall(self, data: bytes, /) -> None: ...  # noqa: D102
+    def recv(self, size: int, /) -> bytes: ...  # noqa: D102
+    def settimeout(self, seconds: float, /) -> None: ...  # noqa: D102
+    def close(self) -> None: ...  # noqa: D102
+
+
+class Remote(Protocol):
+    """One host, connected and trusted."""
+
+    def run(
+        self,
+        script: str,
+        args: tuple[str, ...] = (),
+        *,
+        stdin: Sequence[bytes | memoryview] = (),
+        timeout: float,
+        progress: Callable[[int], None] | None = None,
+    ) -> Reply:
+        """Run `script` as root in one exec; `timeout` is seconds without any sign of life.
+
+        Raises HostError: sudo refused, connection lost, timed out.
+        """
+        ...
+
+    def connect_tcp(self, host: str, port: int, *, timeout: float) -> TcpChannel:
+        """Open a connection from the host.
+
+        Raises:
+            ForwardingRefusedError: the server forbids it.
+            OSError: the connection was refused or not answered.
+
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the connection; never raises."""
+        ...
+
+
+def fields(reply: Reply, *, what: str) -> list[list[str]]:
+    """The reply's lines, split into words; a `failed CAUSE MESSAGE` line or a bad exit status is raised.
+
+    Raises:
+        HostError: with the script's own cause and message, and the last line of stderr as detail.
+
+    """
+    lines = [line.split(" ") for line in reply.stdout.splitlines()]
+    for line in lines:
+        if line[0] == "failed":
+            detail = last_line(reply.stderr)
+            raise HostError(line[1], " ".join(line[2:]) + (f": {detail}" if detail else ""))
+    if reply.status != 0:
+        detail = last_line(reply.stderr) or f"exit status {reply.status}"
+        raise HostError("script_failed", f"{what} failed: {detail}")
+    return lines
+
+
+def sections(stdout: str) -> dict[str, list[str]]:
+    """The lines of a reply by the `= NAME` above them; "" are those before the first."""
+    found: dict[str, list[str]] = {"": []}
+    name = ""
+    for line in stdout.splitlines():
+        if line.startswith("= "):
+            name = line[2:]
+            found[name] = []
+        else:
+            found[name].append(line)
+    return found
+
+
+def last_line(text: str) -> str:
+    """The last line of `text` that is not empty."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""

@@ -1,0 +1,37 @@
+"""Scripts that run on a host: `.sh` files of this package, sent over stdin and fed with arguments and data.
+
+The command line that sshd and sudo log is short and always the same; script, arguments and data travel on
+standard input, so nothing of them stands in any argv.  The host needs `sh`, and `dd` with `iflag=fullblock`
+(coreutils, busybox): a shell that reads its script from a pipe would swallow data that follows it.
+"""
+
+from __future__ import annotations
+
+import shlex
+from functools import cache
+from importlib import resources
+
+HELLO = "deployer-is-here"
+"""The first line of a script's output; what comes before it was written by login files or by sudo."""
+
+_BOOT = (
+    "LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export LC_ALL PATH; "
+    f'echo {HELLO}; eval "$(dd bs="$1" count=1 iflag=fullblock 2>/dev/null)"'
+)
+
+
+def boot_command(length: int) -> str:
+    """The command that reads `length` bytes of script from stdin and runs them."""
+    return f"sh -c {shlex.quote(_BOOT)} deployer {length}"
+
+
+@cache
+def read_script(*names: str) -> str:
+    """The text of the package's scripts `names` ("init/systemd.sh"), one after the other."""
+    root = resources.files("deployer")
+    return "\n".join(root.joinpath(name).read_text(encoding="utf-8") for name in names)
+
+
+def assemble(script: str, args: tuple[str, ...]) -> bytes:
+    """`script` with `args` as its positional parameters."""
+    return f"set -- {shlex.join(args)}\n{script}".encode()

@@ -1,0 +1,519 @@
+"""The one module that knows Fabric and paramiko: trust, authentication, execs and forwarded connections.
+
+Fabric alone accepts any host key, quotes nothing and waits for ever; here those are decided once:
+known_hosts is honoured before anything is sent, scripts travel on stdin, and every wait ends.
+"""
+
+from __future__ import annotations
+
+import base64
+import getpass
+import hashlib
+import logging
+import random
+import socket
+import threading
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import fabric
+import paramiko
+from paramiko.config import SSHConfig
+from paramiko.pkey import UnknownKeyType
+
+from deployer.errors import HostError, UnreachableError
+from deployer.remote.remote import ForwardingRefusedError, Remote, Reply, TcpChannel, last_line
+from deployer.remote.script import HELLO, assemble, boot_command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from deployer.secret import Secret
+    from deployer.target import Become, Target
+
+# Paramiko logs tracebacks of failed handshakes; a host's failure is reported once, by us.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+logging.getLogger("paramiko").propagate = False
+
+_SLICE = 64 * 1024  # bytes a send; paramiko's sendall of one large object is quadratic
+_STARTS_PER_SERVER = 8  # below sshd_config(5) MaxStartups 10:30:100, where it begins to drop
+_BANNER_TRIES = 4
+_SYSTEM_KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2", "/etc/ssh/ssh_known_hosts")
+_SUDO_PROMPT = "deployer-asks-for-the-sudo-password"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Route:
+    """A target after ~/.ssh/config: what is really dialled, as whom, with which keys."""
+
+    address: str
+    port: int
+    user: str
+    keys: tuple[Path, ...]  # to be offered, and no others; empty: the agent's and the default ones
+    agent: bool
+    known_hosts: tuple[Path, ...]
+    alias: str | None  # HostKeyAlias: its name in known_hosts
+    accept_new: bool
+    proxy_jump: str | None
+    proxy_command: str | None
+
+    @property
+    def known_name(self) -> str:
+        """How known_hosts spells this server (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT)."""
+        return self.alias or self.dialled_name
+
+    @property
+    def dialled_name(self) -> str:
+        """How paramiko looks for its key."""
+        return self.address if self.port == 22 else f"[{self.address}]:{self.port}"  # noqa: PLR2004
+
+
+class Connector:
+    """Connects to many hosts in one run: shares config files, known hosts, keys and jump hosts."""
+
+    def __init__(self, *, ask_passphrase: Callable[[Path], Secret | None]) -> None:
+        self._ask_passphrase = ask_passphrase
+        self._configs: dict[Path | None, SSHConfig] = {}
+        self._known_hosts: dict[Path, paramiko.HostKeys] = {}
+        self._keys: dict[Path, paramiko.PKey] = {}
+        self._jumps: dict[Target, Any] = {}
+        self._starts: dict[str, threading.Semaphore] = {}
+        self._lock = threading.RLock()
+
+    def prepare(self, targets: Sequence[Target]) -> None:
+        """Load private keys before hosts are worked on in parallel, asking for passphrases one by one.
+
+        Keys that cannot be loaded are left to the hosts that need them.
+        """
+        for path in dict.fromkeys(path for target in targets for path in self._route(target).keys):
+            with suppress(UnreachableError):
+                self._key(path)
+
+    def connect(self, target: Target) -> Remote:
+        """Connect, check the host key, authenticate.
+
+        Raises:
+            UnreachableError: with the cause, and what to do about it.
+
+        """
+        route = self._route(target)
+        return _SshRemote(self._open(route, target), route, target.become)
+
+    def close(self) -> None:
+        """Let go of the connections to jump hosts."""
+        for connection in self._jumps.values():
+            with suppress(Exception):
+                connection.close()
+
+    # -- routes -----------------------------------------------------------------------------------------
+
+    def _route(self, target: Target) -> _Route:
+        found = self._config(target.ssh_config).lookup(target.address)
+        keys = (target.key_file,) if target.key_file else tuple(map(_path, found.get("identityfile", ())))
+        files = target.known_hosts or tuple(map(_path, found.get("userknownhostsfile", "").split()))
+        checking = found.get("stricthostkeychecking", "yes")
+        return _Route(
+            address=found.get("hostname", target.address),
+            port=target.port or int(found.get("port", 22)),
+            user=target.user or found.get("user") or getpass.getuser(),
+            keys=keys,
+            agent=not keys or found.get("identitiesonly", "no") != "yes",
+            known_hosts=files or tuple(map(_path, _SYSTEM_KNOWN_HOSTS)),
+            alias=found.get("hostkeyalias"),
+            accept_new=target.host_key_checking == "accept-new" or checking == "accept-new",
+            proxy_jump=_unless_none(target.proxy_jump or found.get("proxyjump")),
+            proxy_command=_unless_none(target.proxy_command or found.get("proxycommand")),
+        )
+
+    def _config(self, path: Path | None) -> SSHConfig:
+        with self._lock:
+            if path not in self._configs:
+                config = SSHConfig()
+                for file in (path,) if path else (_path("~/.ssh/config"), Path("/etc/ssh/ssh_config")):
+                    if file.is_file():
+                        with file.open(encoding="utf-8") as lines:
+                            config.parse(lines)
+                self._configs[path] = config
+            return self._configs[path]
+
+    # -- connections ------------------------------------------------------------------------------------
+
+    def _open(self, route: _Route, target: Target) -> Any:
+        for tries_left in reversed(range(_BANNER_TRIES)):
+            try:
+                with self._turn(route):
+                    return self._dial(route, target)
+            except paramiko.SSHException as error:
+                # A server with too many callers hangs up before it says who it is.
+                if "banner" in str(error) and tries_left:
+                    time.sleep(random.uniform(0.2, 1.0) * (_BANNER_TRIES - tries_left))  # noqa: S311  jitter
+                    continue
+                raise _unreachable(route, error) from None
+            except (OSError, EOFError) as error:
+                raise _unreachable(route, error) from None
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    @contextmanager
+    def _turn(self, route: _Route) -> Iterator[None]:
+        """Wait for a turn, so that one server sees only a few handshakes at a time."""
+        with self._lock:
+            server = route.proxy_jump or route.address
+            turns = self._starts.setdefault(server, threading.Semaphore(_STARTS_PER_SERVER))
+        with turns:
+            yield
+
+    def _dial(self, route: _Route, target: Target) -> Any:
+        kwargs: dict[str, Any] = {
+            "allow_agent": False,
+            "look_for_keys": False,
+            "banner_timeout": target.connect_timeout + 5,
+            "auth_timeout": 30,
+        }
+        gateway: Any = None
+        if route.proxy_jump:
+            gateway = self._jump(route.proxy_jump, target)
+        elif route.proxy_command:
+            gateway = route.proxy_command
+        else:
+            sock = socket.create_connection((route.address, route.port), timeout=target.connect_timeout)
+            # Paramiko leaves Nagle on, which costs a delayed acknowledgement a message.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            kwargs["sock"] = sock
+        if target.password:
+            kwargs["password"] = target.password.reveal()
+        if key := self._chosen_key(route):
+            kwargs["pkey"] = key
+        elif not route.keys:
+            kwargs |= {"allow_agent": True, "look_for_keys": True}
+        connection = fabric.Connection(
+            route.address,
+            user=route.user,
+            port=route.port,
+            gateway=gateway,
+            connect_timeout=target.connect_timeout,
+            connect_kwargs=kwargs,
+            config=fabric.Config(ssh_config=SSHConfig()),  # already applied, by _route
+        )
+        self._trust(connection.client, route)
+        try:
+            connection.open()
+        except BaseException:
+            connection.close()
+            if "sock" in kwargs:
+                kwargs["sock"].close()
+            raise
+        return connection
+
+    def _jump(self, spec: str, target: Target) -> Any:
+        """The connection to the (last) jump host of `spec`, shared by all hosts behind it."""
+        rest, _, last = spec.rpartition(",")
+        user, _, place = last.rpartition("@")
+        host, _, port = place.rpartition(":") if place.rpartition(":")[2].isdigit() else (place, "", "")
+        hop = replace(
+            target,
+            address=host.strip("[]"),
+            port=int(port) if port else None,
+            user=user or None,
+            become=None,
+            password=None,
+            proxy_jump=rest or "none",
+            proxy_command=None,
+        )
+        with self._lock:
+            if hop not in self._jumps:
+                self._jumps[hop] = self._open(self._route(hop), hop)
+            return self._jumps[hop]
+
+    # -- trust ------------------------------------------------------------------------------------------
+
+    def _trust(self, client: Any, route: _Route) -> None:
+        """Give `client` the known keys of this one server; Fabric's own policy would accept any."""
+        for path in route.known_hosts:
+            known = self._known(path).lookup(route.known_name)
+            for kind, key in (known or {}).items():
+                client.get_host_keys().add(route.dialled_name, kind, key)
+        client.set_missing_host_key_policy(_Policy(route, self._remember))
+
+    def _known(self, path: Path) -> paramiko.HostKeys:
+        with self._lock:
+            if path not in self._known_hosts:
+                keys = paramiko.HostKeys()
+                if path.is_file():
+                    keys.load(str(path))
+                self._known_hosts[path] = keys
+            return self._known_hosts[path]
+
+    def _remember(self, route: _Route, key: paramiko.PKey) -> None:
+        """accept-new: the first key seen is written down, and every later one must be the same."""
+        path = route.known_hosts[0]
+        with self._lock:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with path.open("a", encoding="ascii") as file:
+                file.write(f"{route.known_name} {key.get_name()} {key.get_base64()}\n")
+            self._known(path).add(route.known_name, key.get_name(), key)
+
+    # -- keys -------------------------------------------------------------------------------------------
+
+    def _chosen_key(self, route: _Route) -> paramiko.PKey | None:
+        """The one key to offer: wrong keys count as failed logins, and sshd punishes those."""
+        failure: UnreachableError | None = None
+        for path in route.keys:
+            try:
+                return self._key(path)
+            except UnreachableError as error:
+                failure = failure or error
+        if failure:
+            raise failure
+        return None
+
+    def _key(self, path: Path) -> paramiko.PKey:
+        with self._lock:
+            if path not in self._keys:
+                self._keys[path] = self._from_agent(path) or self._load(path)
+            return self._keys[path]
+
+    def _from_agent(self, path: Path) -> paramiko.PKey | None:
+        """The agent's copy of the key, known by the public half beside it: no passphrase is needed."""
+        public = path.with_name(path.name + ".pub")
+        with suppress(OSError, ValueError, IndexError, paramiko.SSHException):
+            blob = base64.b64decode(public.read_text(encoding="utf-8").split()[1])
+            for key in paramiko.Agent().get_keys():
+                if key.asbytes() == blob:
+                    return key
+        return None
+
+    def _load(self, path: Path) -> paramiko.PKey:
+        try:
+            return paramiko.PKey.from_path(path)
+        except (paramiko.PasswordRequiredException, TypeError):  # cryptography's word for it is TypeError
+            return self._unlock(path)
+        except FileNotFoundError:
+            raise UnreachableError("no_key", f"there is no private key {path}") from None
+        except OSError as error:
+            raise UnreachableError("no_key", f"cannot read the key {path}: {error.strerror}") from None
+        except (ValueError, paramiko.SSHException, UnknownKeyType):
+            raise UnreachableError("no_key", f"{path} is not a private key that can be used") from None
+
+    def _unlock(self, path: Path) -> paramiko.PKey:
+        passphrase = self._ask_passphrase(path)
+        if passphrase is None:
+            message = f"the private key {path} is encrypted and nobody is there to ask"
+            raise UnreachableError("key_locked", message, hint="ssh-add it, and keep its .pub beside it")
+        try:
+            # paramiko 5 says str, and hands it to cryptography, which wants bytes.
+            return paramiko.PKey.from_path(path, passphrase.reveal().encode())  # type: ignore[arg-type]
+        except (ValueError, paramiko.SSHException):
+            raise UnreachableError("key_locked", f"that passphrase does not open {path}") from None
+
+
+class _Policy(paramiko.MissingHostKeyPolicy):
+    """Called for a server without a known key of the offered type, before authentication."""
+
+    def __init__(self, route: _Route, remember: Callable[[_Route, paramiko.PKey], None]) -> None:
+        self._route = route
+        self._remember = remember
+
+    def missing_host_key(self, client: Any, hostname: str, key: paramiko.PKey) -> None:
+        route = self._route
+        if client.get_host_keys().lookup(hostname):
+            raise _changed(route, key)
+        if not route.accept_new:
+            shown = f"{key.get_name()} {_fingerprint(key)}"
+            hint = (
+                f"compare it with the server's, then: ssh-keyscan -p {route.port} {route.address} >> "
+                f"{route.known_hosts[0]}, or set host_key_checking: accept-new"
+            )
+            message = f"the host key of {route.known_name} is not known ({shown}); nothing was sent"
+            raise UnreachableError("host_key_unknown", message, hint=hint)
+        self._remember(route, key)
+
+
+class _SshRemote:
+    """A connected host; see `Remote`."""
+
+    def __init__(self, connection: Any, route: _Route, become: Become | None) -> None:
+        self._connection = connection
+        self._transport: paramiko.Transport = connection.transport
+        # Under root's login sudo would add nothing, and minimal hosts do without it.
+        self._become = None if become and become.user == route.user else become
+
+    def run(
+        self,
+        script: str,
+        args: tuple[str, ...] = (),
+        *,
+        stdin: Sequence[bytes | memoryview] = (),
+        timeout: float,
+        progress: Callable[[int], None] | None = None,
+    ) -> Reply:
+        body = assemble(script, args)
+        try:
+            with self._session(timeout) as channel:
+                channel.exec_command(self._command(len(body)))
+                output = self._give_password(channel) if self._become and self._become.password else b""
+                _send(channel, [body, *stdin], progress)
+                output += _read(channel.recv)
+                errors = _read(channel.recv_stderr).decode(errors="replace")
+                status = channel.recv_exit_status()
+        except TimeoutError:
+            raise HostError("timed_out", f"no sign of life for {timeout:.0f} s") from None
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise HostError("connection_lost", f"the connection was lost ({_reason(error)})") from None
+        _, hello, rest = output.decode(errors="replace").partition(f"{HELLO}\n")
+        if not hello:
+            self._explain_no_hello(status, errors)
+        if status == -1:  # RFC 4254, 6.10: no exit status means killed, or the connection died
+            raise HostError("connection_lost", "the connection was lost before the command ended")
+        return Reply(status=status, stdout=rest, stderr=errors)
+
+    def connect_tcp(self, host: str, port: int, *, timeout: float) -> TcpChannel:
+        try:
+            channel = self._transport.open_channel(
+                "direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=timeout
+            )
+        except paramiko.ChannelException as error:
+            if error.code == 1:  # SSH_OPEN_ADMINISTRATIVELY_PROHIBITED, RFC 4254, 5.1
+                raise ForwardingRefusedError from None
+            raise ConnectionRefusedError(error.text.lower() or "connection refused") from None
+        except (paramiko.SSHException, EOFError) as error:
+            if not self._transport.is_active():
+                raise HostError("connection_lost", f"the connection was lost ({_reason(error)})") from None
+            raise TimeoutError(f"no connection within {timeout:g} s") from None
+        channel.settimeout(timeout)
+        return channel
+
+    def close(self) -> None:
+        with suppress(Exception):
+            self._connection.close()
+
+    @contextmanager
+    def _session(self, timeout: float) -> Iterator[paramiko.Channel]:
+        channel = self._transport.open_session(timeout=timeout)
+        channel.settimeout(timeout)
+        try:
+            yield channel
+        finally:
+            channel.close()
+
+    def _command(self, length: int) -> str:
+        boot = boot_command(length)
+        if self._become is None:
+            return boot
+        asking = f"-S -p {_SUDO_PROMPT}" if self._become.password else "-n"
+        return f"LC_ALL=C sudo {asking} -u {self._become.user} -- {boot}"
+
+    def _give_password(self, channel: paramiko.Channel) -> bytes:
+        """Answer sudo's prompt, if it asks; returns what the script has said so far.
+
+        Nothing else is sent before sudo is through, for it would read that as more passwords.
+        """
+        assert self._become  # noqa: S101  the caller checked
+        assert self._become.password  # noqa: S101
+        output, errors, answered = b"", b"", False
+        deadline = time.monotonic() + 60
+        while HELLO.encode() + b"\n" not in output:
+            if channel.recv_stderr_ready():
+                errors += channel.recv_stderr(4096)
+                if errors.count(_SUDO_PROMPT.encode()) > int(answered):
+                    if answered:
+                        raise HostError("sudo_refused", "sudo did not accept the password")
+                    channel.sendall(self._become.password.reveal().encode() + b"\n")
+                    answered = True
+            elif channel.recv_ready():
+                output += channel.recv(4096)
+            elif channel.exit_status_ready() or channel.closed:
+                detail = last_line(errors.decode(errors="replace").replace(_SUDO_PROMPT, ""))
+                raise HostError("sudo_refused", f"sudo refused: {detail or 'no reason given'}")
+            elif time.monotonic() > deadline:
+                raise TimeoutError
+            else:
+                time.sleep(0.005)
+        return output
+
+    def _explain_no_hello(self, status: int, errors: str) -> None:
+        detail = last_line(errors)
+        if status == -1 and not detail:
+            raise HostError("connection_lost", "the connection was lost before the command began")
+        if self._become is not None:
+            asks = "password" in detail
+            hint = "give it one with --ask-become-pass, or allow NOPASSWD in sudoers" if asks else ""
+            raise HostError("sudo_refused", f"sudo refused: {detail or f'exit status {status}'}", hint=hint)
+        raise HostError("shell_failed", f"cannot run a shell: {detail or f'exit status {status}'}")
+
+
+def _send(
+    channel: paramiko.Channel, parts: Sequence[bytes | memoryview], progress: Callable[[int], None] | None
+) -> None:
+    try:
+        for part in parts:
+            view = memoryview(part)
+            for start in range(0, len(view), _SLICE):
+                piece = view[start : start + _SLICE]
+                channel.sendall(piece)  # type: ignore[arg-type]  # any buffer will do
+                if progress:
+                    progress(len(piece))
+        channel.shutdown_write()
+    except TimeoutError:
+        raise
+    except OSError:
+        pass  # the script ended early; its reply says why
+
+
+def _read(receive: Callable[[int], bytes]) -> bytes:
+    return b"".join(iter(partial(receive, _SLICE), b""))
+
+
+def _fingerprint(key: paramiko.PKey) -> str:
+    digest = hashlib.sha256(key.asbytes()).digest()
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+
+
+def _changed(route: _Route, key: paramiko.PKey) -> UnreachableError:
+    message = (
+        f"the host key of {route.known_name} CHANGED: it now shows {key.get_name()} {_fingerprint(key)}; "
+        "nothing was sent"
+    )
+    hint = f"if the host was rebuilt: ssh-keygen -R '{route.known_name}', then accept its new key"
+    return UnreachableError("host_key_changed", message, hint=hint)
+
+
+def _unreachable(route: _Route, error: Exception) -> UnreachableError:
+    where = f"{route.address} port {route.port}"
+    match error:
+        case UnreachableError():
+            return error
+        case paramiko.BadHostKeyException():
+            return _changed(route, error.key)
+        case paramiko.PasswordRequiredException():
+            message = "the default private key is encrypted and the agent does not hold it"
+            return UnreachableError("key_locked", message, hint="ssh-add it, or name it in the inventory")
+        case paramiko.AuthenticationException():
+            message = f"{where} did not accept a login as {route.user}"
+            keys = ", ".join(str(path) for path in route.keys)
+            hint = f"the key offered was {keys}" if keys else "name a key: ansible_ssh_private_key_file"
+            return UnreachableError("auth_failed", message, hint=hint)
+        case socket.gaierror():
+            return UnreachableError("unknown_host", f"the name {route.address} cannot be resolved")
+        case ConnectionRefusedError():
+            return UnreachableError("refused", f"{where} refused the connection", hint="is sshd running?")
+        case TimeoutError():
+            return UnreachableError("timed_out", f"{where} did not answer in time")
+        case _:
+            return UnreachableError("connect_failed", f"cannot connect to {where}: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return text or type(error).__name__
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser()
+
+
+def _unless_none(text: str | None) -> str | None:
+    return None if text is None or text.lower() == "none" else text

@@ -1,0 +1,1 @@
+"""Stage 8: say what happens.  The run emits events; console, log lines and JSON listen."""

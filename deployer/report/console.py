@@ -1,0 +1,211 @@
+"""On a terminal: a live line for each host at work, then a short summary."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from deployer.outcome import (
+    NAMES,
+    Changed,
+    Failed,
+    NotAttempted,
+    OperatorStopped,
+    Outcome,
+    Reverted,
+    Unchanged,
+    Unreachable,
+    WouldChange,
+)
+from deployer.report.events import (
+    CommandFinished,
+    HealthProbed,
+    HostFinished,
+    HostPlanned,
+    PlayStarted,
+    ProbeFellBack,
+    ReleaseReverted,
+    ReleaseStaged,
+    RunFinished,
+    StageStarted,
+    UploadProgressed,
+)
+
+if TYPE_CHECKING:
+    from deployer.outcome import Failure
+    from deployer.report.events import Event
+
+_SHOWN = 20
+"""Hosts with a live line of their own; the rest are counted."""
+
+_WORDS = {
+    "connect": "connecting",
+    "observe": "looking",
+    "stage": "staging",
+    "switch": "restarting",
+    "verify": "checking health",
+    "commit": "committing",
+    "revert": "going back",
+    "command": "running",
+}
+_STYLES: dict[type[Outcome], tuple[str, str]] = {
+    Unchanged: ("=", "green"),
+    WouldChange: ("~", "yellow"),
+    Changed: ("+", "bold green"),
+    OperatorStopped: ("-", "yellow"),
+    Reverted: ("<", "bold red"),
+    Failed: ("!", "bold red"),
+    Unreachable: ("?", "bold magenta"),
+    NotAttempted: (".", "dim"),
+}
+
+
+@dataclass(slots=True)
+class _Line:
+    stage: str = ""
+    service: str = ""
+    detail: str = ""
+    since: float = 0.0
+
+
+class ConsoleReport:
+    """Draws events with rich.  Use as a context manager, so that the terminal is given back."""
+
+    def __init__(self, console: Console, *, check: bool) -> None:
+        self._console = console
+        self._check = check
+        self._working: dict[str, _Line] = {}
+        self._details: dict[str, tuple[str, ...]] = {}
+        self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=8, transient=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        match event:
+            case PlayStarted():
+                count = len(event.hosts)
+                self._print(f"[bold]{escape(event.play)}[/]  {count} host{'s' if count != 1 else ''}")
+            case StageStarted():
+                self._working[event.host] = _Line(
+                    stage=_WORDS[event.stage], service=event.service, since=time.monotonic()
+                )
+            case UploadProgressed():
+                self._detail(event.host, f"{_size(event.sent)} of {_size(event.total)}")
+            case HealthProbed():
+                self._detail(event.host, f"attempt {event.attempt}: {event.detail}")
+            case HostPlanned():
+                self._details[event.host] = event.changes
+                if self._check:
+                    self._planned(event)
+            case ReleaseStaged():
+                what = f"{event.release}, {_size(event.sent)} sent"
+                self._details[event.host] = (*self._details.get(event.host, ()), what)
+            case ProbeFellBack():
+                self._print(f"  [yellow]note[/] {escape(event.host)}: {escape(event.detail)}")
+            case CommandFinished():
+                status = "" if event.status == 0 else f" [red]exit status {event.status}[/]"
+                self._print(f"  [dim]$[/] {escape(event.host)}: {escape(event.task)}{status}")
+                for line in event.output.splitlines()[-20:]:
+                    self._print(f"      [dim]{escape(line)}[/]")
+            case ReleaseReverted():
+                went = f"back to {event.to}" if event.to else "stopped; there is no release to go back to"
+                self._print(f"  [red]<[/] {escape(event.host)}: {escape(event.service)} {escape(went)}")
+            case HostFinished():
+                self._working.pop(event.host, None)
+                self._finished(event)
+            case RunFinished():
+                self._live.stop()
+                self._summary(event)
+            case _:
+                pass
+
+    # -- live -------------------------------------------------------------------------------------------
+
+    def _detail(self, host: str, detail: str) -> None:
+        if host in self._working:
+            self._working[host].detail = detail
+
+    def _draw(self) -> Group:
+        table = Table.grid(padding=(0, 1))
+        working = list(self._working.items())  # other threads add to it
+        now = time.monotonic()
+        for host, line in working[:_SHOWN]:
+            table.add_row(
+                " ",
+                Text(host, style="bold"),
+                Text(line.stage, style="cyan"),
+                Text(line.service),
+                Text(line.detail, overflow="ellipsis", no_wrap=True),
+                Text(f"{now - line.since:.0f} s", style="dim"),
+            )
+        rest = len(working) - _SHOWN
+        return Group(table, Text(f"  and {rest} more", style="dim")) if rest > 0 else Group(table)
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, highlight=False, soft_wrap=True)
+
+    # -- results ----------------------------------------------------------------------------------------
+
+    def _planned(self, event: HostPlanned) -> None:
+        for change in event.changes:
+            self._print(f"  [yellow]~[/] {escape(event.host)}: {escape(change)}")
+        for line in event.diff.splitlines():
+            style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "dim")
+            self._console.print(Text(f"      {line}", style=style), soft_wrap=True)
+
+    def _finished(self, event: HostFinished) -> None:
+        outcome = event.outcome
+        sign, style = _STYLES[type(outcome)]
+        head = f"  [{style}]{sign} {escape(event.host):<20} {NAMES[type(outcome)]:<12}[/]"
+        match outcome:
+            case Changed():
+                detail = "; ".join(self._details.get(event.host, ()))
+            case OperatorStopped():
+                names = ", ".join(outcome.services)
+                place = "the new release is in place" if outcome.changed else "as desired"
+                detail = f"{place}, but an operator stopped {names}: systemctl start {names}"
+            case NotAttempted():
+                detail = outcome.reason
+            case Reverted() | Failed() | Unreachable():
+                detail = outcome.failure.message
+            case _:
+                detail = ""
+        self._print(f"{head} [dim]{event.seconds:5.1f} s[/]  {escape(detail)}".rstrip())
+        if isinstance(outcome, Reverted | Failed | Unreachable):
+            self._failure(outcome.failure)
+
+    def _failure(self, failure: Failure) -> None:
+        if failure.hint:
+            self._print(f"      [bold]do[/]      {escape(failure.hint)}")
+        evidence = failure.evidence
+        if evidence is None:
+            return
+        if evidence.answer:
+            self._print(f"      [bold]answer[/]  {escape(evidence.answer)}")
+        if evidence.state:
+            self._print(f"      [bold]unit[/]    {escape(evidence.state)}")
+        for line in evidence.journal:
+            self._print(f"      [dim]{escape(line)}[/]")
+
+    def _summary(self, event: RunFinished) -> None:
+        parts = [f"{count} {name}" for name, count in event.counts.items() if count]
+        style = "green" if event.exit_code in {0, 10} else "red"
+        line = f"[bold {style}]{', '.join(parts) or 'nothing to do'}[/] in {event.seconds:.1f} s"
+        self._print(line + (f"  [dim]exit {event.exit_code}[/]" if event.exit_code else ""))
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"  # noqa: PLR2004  SI units

@@ -1,0 +1,204 @@
+"""Everything a run says, as it happens: typed, named in the past tense, and without secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, ClassVar
+
+from deployer.outcome import NAMES, Outcome
+
+VERSION = 1
+"""Of the JSON form; it changes when a field goes or changes its meaning, not when one is added."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted:
+    """The playbook is read and sound; hosts will be contacted."""
+
+    name: ClassVar[str] = "run_started"
+    run: str
+    playbook: str
+    hosts: int
+    goal: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlayStarted:
+    """A play begins on these hosts."""
+
+    name: ClassVar[str] = "play_started"
+    play: str
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageStarted:
+    """A host entered a stage: connect, observe, stage, switch, verify, commit, revert, command."""
+
+    name: ClassVar[str] = "stage_started"
+    host: str
+    stage: str
+    service: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPlanned:
+    """What must change on a host; no changes: it is as desired.  `diff` on request, secrets as names."""
+
+    name: ClassVar[str] = "host_planned"
+    host: str
+    changes: tuple[str, ...]
+    diff: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadProgressed:
+    """Bytes on the wire so far, of all to be sent."""
+
+    name: ClassVar[str] = "upload_progressed"
+    host: str
+    service: str
+    sent: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseStaged:
+    """A release lies on the host, whole and verified, and nothing uses it yet."""
+
+    name: ClassVar[str] = "release_staged"
+    host: str
+    service: str
+    release: str
+    sent: int  # bytes
+    size: int  # bytes of the binary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseSwitched:
+    """The release is current and its process was started (pid 0: it was not)."""
+
+    name: ClassVar[str] = "release_switched"
+    host: str
+    service: str
+    release: str
+    previous: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthProbed:
+    """One answer to the health test."""
+
+    name: ClassVar[str] = "health_probed"
+    host: str
+    service: str
+    attempt: int
+    healthy: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeFellBack:
+    """The server forbids forwarding, so the test runs on the host with what it has."""
+
+    name: ClassVar[str] = "probe_fell_back"
+    host: str
+    service: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandFinished:
+    """A command task ran."""
+
+    name: ClassVar[str] = "command_finished"
+    host: str
+    task: str
+    status: int
+    output: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseCommitted:
+    """The release stayed healthy and stays."""
+
+    name: ClassVar[str] = "release_committed"
+    host: str
+    service: str
+    release: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseReverted:
+    """The release failed; `to` is current again, or the service is stopped if there is none."""
+
+    name: ClassVar[str] = "release_reverted"
+    host: str
+    service: str
+    release: str
+    to: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFinished:
+    """How a host ended in a play."""
+
+    name: ClassVar[str] = "host_finished"
+    host: str
+    outcome: Outcome
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished:
+    """The end of it all; `counts` by outcome."""
+
+    name: ClassVar[str] = "run_finished"
+    run: str
+    counts: dict[str, int]
+    exit_code: int
+    seconds: float
+
+
+Event = (
+    RunStarted
+    | PlayStarted
+    | StageStarted
+    | HostPlanned
+    | UploadProgressed
+    | ReleaseStaged
+    | ReleaseSwitched
+    | HealthProbed
+    | ProbeFellBack
+    | CommandFinished
+    | ReleaseCommitted
+    | ReleaseReverted
+    | HostFinished
+    | RunFinished
+)
+
+Listener = Callable[[Event], None]
+"""Is told every event, one at a time."""
+
+
+def as_record(event: Event) -> dict[str, Any]:
+    """The event as plain data, the way JSON and logs show it."""
+    record: dict[str, Any] = {"event": event.name}
+    for field in fields(event):
+        value = getattr(event, field.name)
+        if isinstance(event, HostFinished) and field.name == "outcome":
+            record["outcome"] = NAMES[type(value)].replace(" ", "_").replace("-", "_")
+            record |= _plain(value)
+        else:
+            record[field.name] = _plain(value)
+    return record
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value

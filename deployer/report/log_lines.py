@@ -1,0 +1,74 @@
+"""Without a terminal: one structlog line per event, for journals and CI logs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TextIO
+
+import structlog
+
+from deployer.outcome import Changed, OperatorStopped, Unchanged, WouldChange
+from deployer.report.events import HealthProbed, HostFinished, StageStarted, UploadProgressed, as_record
+
+if TYPE_CHECKING:
+    from deployer.report.events import Event
+
+_TICKS = (UploadProgressed, StageStarted)
+_FINE = (Unchanged, Changed, WouldChange, OperatorStopped)
+
+
+class LogLines:
+    """Writes events as `time [level] event key=value ...`; multi-line fields follow, indented."""
+
+    def __init__(self, out: TextIO, run: str) -> None:
+        self._out = out
+        self._log: Any = structlog.wrap_logger(
+            structlog.PrintLogger(out),
+            processors=[
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                structlog.processors.LogfmtRenderer(
+                    key_order=["timestamp", "level", "event", "host", "service"], drop_missing=True
+                ),
+            ],
+        ).bind(run=run)
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        if isinstance(event, _TICKS):
+            return
+        record = {key: value for key, value in as_record(event).items() if value not in ("", None, [])}
+        name = record.pop("event")
+        follow = _follow(record)
+        level = "info"
+        if isinstance(event, HostFinished) and not isinstance(event.outcome, _FINE):
+            level = "error"
+        elif isinstance(event, HealthProbed) and not event.healthy:
+            level = "warning"
+        log = self._log.bind(run=record.pop("run")) if "run" in record else self._log
+        getattr(log, level)(name, **{key: _flat(value) for key, value in record.items()})
+        for line in follow:
+            self._out.write(f"    {line}\n")
+        self._out.flush()
+
+
+def _follow(record: dict[str, Any]) -> list[str]:
+    """Take out what has lines of its own: a diff, a command's output, a journal."""
+    lines: list[str] = []
+    for key in ("diff", "output"):
+        lines += str(record.pop(key, "")).splitlines()
+    failure = record.pop("failure", None)
+    if failure:
+        evidence = failure.pop("evidence") or {}
+        record |= {key: value for key, value in failure.items() if value}
+        journal = evidence.pop("journal", [])
+        record |= {key: value for key, value in evidence.items() if value}
+        lines += journal
+    return lines
+
+
+def _flat(value: Any) -> Any:
+    if isinstance(value, list):
+        return ", ".join(" ".join(item) if isinstance(item, list) else str(item) for item in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {count}" for key, count in value.items())
+    return round(value, 2) if isinstance(value, float) else value

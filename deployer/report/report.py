@@ -1,0 +1,43 @@
+"""Choose who listens: a live console, log lines or JSON; and make sure events come one at a time."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from deployer.report.events import Event, Listener
+
+
+@contextmanager
+def reporting(*, run: str, json: bool, check: bool) -> Iterator[Listener]:
+    """The listener for this run, writing to standard output; closed when the run ends, however it ends."""
+    if json:
+        from deployer.report.json_lines import JsonLines  # noqa: PLC0415  only what is used is imported
+
+        yield _one_at_a_time(JsonLines(sys.stdout, run))
+    elif not sys.stdout.isatty():
+        from deployer.report.log_lines import LogLines  # noqa: PLC0415
+
+        yield _one_at_a_time(LogLines(sys.stdout, run))
+    else:
+        from rich.console import Console  # noqa: PLC0415
+
+        from deployer.report.console import ConsoleReport  # noqa: PLC0415
+
+        with ConsoleReport(Console(), check=check) as console:
+            yield _one_at_a_time(console)
+
+
+def _one_at_a_time(listener: Listener) -> Listener:
+    lock = threading.Lock()
+
+    def tell(event: Event) -> None:
+        with lock:
+            listener(event)
+
+    return tell

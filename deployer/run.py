@@ -1,0 +1,91 @@
+"""One run, from its options to its exit code: load, roll out, report."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import secrets
+import socket
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from deployer import __version__
+from deployer.load import load
+from deployer.outcome import NAMES, ExitCode, WouldChange, exit_code
+from deployer.pipeline import Context, Goal
+from deployer.remote.ssh import Connector
+from deployer.report.events import RunFinished, RunStarted
+from deployer.report.report import reporting
+from deployer.rollout import Interrupt, roll_out
+from deployer.stage.encode import Payloads
+from deployer.stage.stage import Origin
+from deployer.verify.verify import Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from deployer.load import LoadOptions
+    from deployer.secret import Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How to run what is loaded."""
+
+    goal: Goal
+    diff: bool = False
+    detailed_exitcode: bool = False
+    json: bool = False
+    forks: int = 50
+
+
+def run(
+    load_options: LoadOptions, options: RunOptions, *, ask_passphrase: Callable[[Path], Secret | None]
+) -> ExitCode:
+    """Do it, and say how it went.
+
+    Raises:
+        LoadError: the user's files are wrong; nothing was contacted.
+
+    """
+    clock = Clock()
+    began = clock.now()
+    now = datetime.now(UTC)
+    loaded = load(load_options, environ=os.environ)
+    run_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    interrupt = Interrupt()
+    connector = Connector(ask_passphrase=ask_passphrase)
+    connector.prepare([host.target for play in loaded.plays for host in play.hosts])
+    with reporting(run=run_id, json=options.json, check=options.goal is Goal.CHECK) as emit:
+        hosts = {host.name for play in loaded.plays for host in play.hosts}
+        emit(RunStarted(run=run_id, playbook=str(loaded.playbook), hosts=len(hosts), goal=options.goal.value))
+        context = Context(
+            goal=options.goal,
+            diff=options.diff,
+            connect=connector.connect,
+            emit=emit,
+            clock=clock,
+            now=now,
+            origin=Origin(run=run_id, by=f"{_user()}@{socket.gethostname()}", version=__version__),
+            payloads=Payloads(),
+        )
+        results = roll_out(loaded.plays, context, forks=options.forks, interrupt=interrupt)
+        connector.close()
+        outcomes = [outcome for _, outcome in results]
+        code = exit_code(outcomes, interrupted=bool(interrupt))
+        if code is ExitCode.OK and options.detailed_exitcode and WouldChange in map(type, outcomes):
+            code = ExitCode.CHANGES
+        kinds = Counter(NAMES[type(outcome)] for outcome in outcomes)
+        counts = {name: kinds[name] for name in NAMES.values() if kinds[name]}
+        emit(RunFinished(run=run_id, counts=counts, exit_code=code, seconds=clock.now() - began))
+    return code
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

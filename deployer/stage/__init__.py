@@ -1,0 +1,1 @@
+"""Stage 4: upload releases to where nothing uses them yet."""

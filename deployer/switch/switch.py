@@ -1,0 +1,50 @@
+"""Make a staged release the current one, and restart the service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deployer import init
+from deployer.errors import HostError
+from deployer.remote.remote import fields
+from deployer.remote.script import read_script
+from deployer.report.events import ReleaseSwitched, StageStarted
+
+if TYPE_CHECKING:
+    from deployer.init import UnitState
+    from deployer.plan.plan import ServicePlan
+    from deployer.remote.remote import Remote
+    from deployer.report.events import Listener
+
+_SCRIPT = ("remote/prelude.sh", init.SCRIPT, "switch/switch.sh")
+_START_SECONDS = 120.0  # a unit may take TimeoutStartSec=90s
+
+
+def switch(remote: Remote, host: str, plan: ServicePlan, *, emit: Listener) -> UnitState:
+    """Flip `current`, install the unit, restart; the state of the unit right after.
+
+    Raises:
+        HostError: any of it failed; the service may be down, so revert.
+
+    """
+    service = plan.service
+    emit(StageStarted(host=host, stage="switch", service=service.name))
+    helpers = [text.encode() for text in init.helper_files().values()]
+    args = (service.name, plan.release, "yes" if plan.start else "no", *(str(len(text)) for text in helpers))
+    timeout = _START_SECONDS + service.stop_grace_period
+    reply = remote.run(read_script(*_SCRIPT), args, stdin=helpers, timeout=timeout)
+    fields(reply, what="switching the release")
+    states = init.parse_states(reply.stdout.splitlines())
+    if not states:
+        raise HostError("script_failed", "switching the release said nothing of the unit")
+    state = states[0]
+    emit(
+        ReleaseSwitched(
+            host=host,
+            service=service.name,
+            release=plan.release,
+            previous=plan.previous or "",
+            pid=state.main_pid if plan.start else 0,
+        )
+    )
+    return state

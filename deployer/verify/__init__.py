@@ -1,0 +1,1 @@
+"""Stage 6: the health test and the stay-up window."""

@@ -1,0 +1,46 @@
+"""The state of a service and the end of its log, asked in one exec."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deployer import init
+from deployer.errors import HostError
+from deployer.outcome import Evidence
+from deployer.remote.remote import fields, sections
+from deployer.remote.script import read_script
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from deployer.init import UnitState
+    from deployer.remote.remote import Remote
+
+_SCRIPT = ("remote/prelude.sh", init.SCRIPT, "verify/status.sh")
+JOURNAL_LINES = 20
+
+
+def ask_state(remote: Remote, service: str) -> UnitState:
+    """The state of the unit now.  Raises HostError."""
+    reply = remote.run(read_script(*_SCRIPT), (service, "0"), timeout=30)
+    fields(reply, what="asking for the unit's state")
+    states = init.parse_states(sections(reply.stdout)["state"])
+    if not states:
+        raise HostError("script_failed", f"nothing is known of the unit of {service}")
+    return states[0]
+
+
+def gather_evidence(remote: Remote, service: str, *, answer: str, redact: Callable[[str], str]) -> Evidence:
+    """What a person wants to see of a service that is not well.  Raises HostError."""
+    reply = remote.run(read_script(*_SCRIPT), (service, str(JOURNAL_LINES)), timeout=30)
+    return read_evidence(sections(reply.stdout), answer=answer, redact=redact)
+
+
+def read_evidence(parts: dict[str, list[str]], *, answer: str, redact: Callable[[str], str]) -> Evidence:
+    """From the `state` and `journal` sections of a reply."""
+    states = init.parse_states(parts.get("state", ()))
+    return Evidence(
+        answer=answer,
+        state=str(states[0]) if states else "",
+        journal=tuple(redact(line) for line in parts.get("journal", ())),
+    )

@@ -1,0 +1,158 @@
+"""Started is not alive: a release is good when it answers its health test and has stayed up for a while."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deployer.errors import HostError
+from deployer.report.events import HealthProbed, ProbeFellBack, StageStarted
+from deployer.verify.probe import Answer, Prober
+from deployer.verify.status import ask_state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from deployer.desired import Healthcheck, Service
+    from deployer.init import UnitState
+    from deployer.remote.remote import Remote
+    from deployer.report.events import Listener
+
+
+class UnhealthyError(HostError):
+    """The service does not pass; `answer` is what its health test said last."""
+
+    def __init__(self, cause: str, message: str, *, answer: str) -> None:
+        self.answer = answer
+        super().__init__(cause, message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """Seconds that only go forward, and a way to let them pass."""
+
+    now: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+
+@dataclass(slots=True)
+class Patience:
+    """Compose's health rules: failures in the start period do not count, then `retries` in a row do."""
+
+    check: Healthcheck
+    started: float  # seconds, on the clock that `after` is told
+    attempts: int = 0
+    failures: int = 0
+    answered: bool = False
+
+    def after(self, answer: Answer, now: float) -> bool:
+        """Take in one answer; False when patience is at its end."""
+        self.attempts += 1
+        if answer.healthy:
+            self.answered, self.failures = True, 0
+        elif self.answered or now - self.started >= self.check.start_period:
+            self.failures += 1
+        return self.failures < self.check.retries
+
+    def pause(self, now: float) -> float:
+        """Seconds until the next attempt."""
+        waiting = not self.answered and now - self.started < self.check.start_period
+        return min(self.check.start_interval, self.check.interval) if waiting else self.check.interval
+
+
+def verify(
+    remote: Remote,
+    host: str,
+    service: Service,
+    state: UnitState,
+    *,
+    redact: Callable[[str], str],
+    emit: Listener,
+    clock: Clock,
+) -> None:
+    """Wait until the process that `state` shows is healthy and `stay_up` old.
+
+    Whether it is still that process is checked again, on the host, by the commit.
+
+    Raises:
+        UnhealthyError: patience ended, or the main process did.
+        HostError: the host cannot be asked any more.
+
+    """
+    emit(StageStarted(host=host, stage="verify", service=service.name))
+    check = service.healthcheck
+    started = clock.now()
+    patience = Patience(check=check, started=started)
+    prober = _prober(remote, host, service, emit)
+    if state.main_pid == 0:
+        raise _died(state, "")
+    while True:
+        answer = prober.ask()
+        now = clock.now()
+        detail = redact(answer.detail)
+        last = detail
+        enough = not patience.after(answer, now)
+        emit(
+            HealthProbed(
+                host=host,
+                service=service.name,
+                attempt=patience.attempts,
+                healthy=answer.healthy,
+                detail=detail,
+            )
+        )
+        if not answer.healthy:
+            _check_alive(remote, service, state, last)
+        if enough:
+            message = f"not healthy after {patience.attempts} attempts in {now - started:.1f} s"
+            raise UnhealthyError("unhealthy", message, answer=last)
+        left = started + check.stay_up - now
+        if answer.healthy and left <= 0:
+            return
+        # The last answer before a commit is always a fresh one, at the end of the window.
+        pause = patience.pause(now)
+        clock.sleep(min(pause, left) if answer.healthy else pause)
+
+
+def check_running(
+    remote: Remote, host: str, service: Service, *, redact: Callable[[str], str], emit: Listener, clock: Clock
+) -> None:
+    """A service that nothing was done to: does it answer?  One good answer is enough.
+
+    Raises UnhealthyError.
+    """
+    prober = _prober(remote, host, service, emit)
+    patience = Patience(check=service.healthcheck, started=clock.now() - service.healthcheck.start_period)
+    while True:
+        answer = prober.ask()
+        if answer.healthy:
+            return
+        detail = redact(answer.detail)
+        going_on = patience.after(answer, clock.now())
+        emit(
+            HealthProbed(
+                host=host, service=service.name, attempt=patience.attempts, healthy=False, detail=detail
+            )
+        )
+        if not going_on:
+            message = f"the release is in place but not healthy after {patience.attempts} attempts"
+            raise UnhealthyError("unhealthy", message, answer=detail)
+        clock.sleep(patience.pause(clock.now()))
+
+
+def _prober(remote: Remote, host: str, service: Service, emit: Listener) -> Prober:
+    def fell_back(detail: str) -> None:
+        emit(ProbeFellBack(host=host, service=service.name, detail=detail))
+
+    return Prober(remote, service, fell_back=fell_back)
+
+
+def _check_alive(remote: Remote, service: Service, before: UnitState, answer: str) -> None:
+    state = ask_state(remote, service.name)
+    if state.restarts or state.main_pid != before.main_pid:
+        raise _died(state, answer)
+
+
+def _died(state: UnitState, answer: str) -> UnhealthyError:
+    return UnhealthyError("crashed", f"the process did not stay up: {state}", answer=answer)
