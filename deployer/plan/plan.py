@@ -120,7 +120,7 @@ def _state_changes(
     for path, text in init.helper_files().items():
         found = observation.files.get(path)
         if found is None or found.sha256 != sha256(text.encode()).hexdigest():
-            changes.append(Change(kind="helper", detail=f"{path.rsplit('/', 1)[1]}"))
+            changes.append(Change(kind="helper", detail=f"install {path}"))
     unit = seen.unit
     if not restarting and unit is not None:
         if unit.stale or seen.at_boot != init.at_boot(service):

@@ -31,10 +31,11 @@ class LogLines:
                 ),
             ],
         ).bind(run=run)
+        self._answers: dict[tuple[str, str], bool] = {}
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
-        if isinstance(event, _TICKS):
+        if isinstance(event, _TICKS) or self._seen_before(event):
             return
         record = {key: value for key, value in as_record(event).items() if value not in ("", None, [])}
         name = record.pop("event")
@@ -49,6 +50,15 @@ class LogLines:
         for line in follow:
             self._out.write(f"    {line}\n")
         self._out.flush()
+
+    def _seen_before(self, event: Event) -> bool:
+        """A health test that answers as it did last time is no news."""
+        if not isinstance(event, HealthProbed):
+            return False
+        key = (event.host, event.service)
+        before = self._answers.get(key)
+        self._answers[key] = event.healthy
+        return before is event.healthy
 
 
 def _follow(record: dict[str, Any]) -> list[str]:

@@ -57,8 +57,11 @@ class Patience:
 
     def pause(self, now: float) -> float:
         """Seconds until the next attempt."""
-        waiting = not self.answered and now - self.started < self.check.start_period
-        return min(self.check.start_interval, self.check.interval) if waiting else self.check.interval
+        elapsed = now - self.started
+        if self.answered or elapsed >= self.check.start_period:
+            return self.check.interval
+        # A quick start is seen quickly, and a slow one is not asked ten times a second.
+        return min(max(self.check.start_interval, elapsed / 4), self.check.interval)
 
 
 def verify(

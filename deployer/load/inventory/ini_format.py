@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _WORD = r"[^\s:\]]+"  # a group name, as far as this format is concerned
 _COMMENT = r"\s*(?:#.*)?"
 _SECTION = re.compile(rf"\[({_WORD})(?::(\w+))?\]{_COMMENT}")
+_ALMOST_SECTION = re.compile(rf"\[{_WORD}(?::(?:hosts|children|vars))?\]\s")  # [1:3] may begin a host
 _CHILD = re.compile(rf"({_WORD}){_COMMENT}")
 _QUOTING = re.compile(r"""["'\\#]""")
 _BLANKS = re.compile(r"[ \t\r\n]+")  # what shlex splits at, which is less than str.split does
@@ -68,12 +69,15 @@ class _LineReader:
         mark = Mark(file=self._file, line=number, column=column)
         if match := _SECTION.fullmatch(text):
             self._section(match[1], match[2] or "hosts", mark)
-        elif text.startswith("[") and text.endswith("]"):
+        elif text.startswith("[") and (
+            self._kind != "hosts" or text.endswith("]") or _ALMOST_SECTION.match(text)
+        ):
             self._draft.refuse(
-                "not a section", mark, hint="sections are [name], [name:children], [name:vars]"
+                "not a section",
+                mark,
+                hint="sections are [name], [name:children], [name:vars]; a comment after one begins with #",
             )
-        elif text.startswith("[") and self._kind != "hosts":
-            self._draft.refuse("not a section", mark, hint="a comment after a section begins with #")
+            self._kind = ""
         elif self._kind == "hosts":
             self._host(text, mark)
         elif self._kind == "vars":
