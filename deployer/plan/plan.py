@@ -176,7 +176,7 @@ def _encoding(service: Service, observation: Observation, seen: ServiceObservati
 
 
 def _previous(seen: ServiceObservation, release: str) -> str | None:
-    """The release to go back to: the current one if it is good; none for the release that is there already."""
+    """The good release to go back to; none when the one that is there is only started."""
     if seen.current is None or seen.current == release or not seen.releases.get(seen.current, False):
         return None
     return seen.current
