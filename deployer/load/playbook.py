@@ -14,7 +14,7 @@ from deployer.desired import CommandTask, DesiredHost, Healthcheck, Play, Servic
 from deployer.errors import LoadError, Problem, did_you_mean
 from deployer.load.binary import read_binary
 from deployer.load.dotenv import read_dotenv, why_not_name, why_not_value
-from deployer.load.inventory import select
+from deployer.load.inventory import select, split_pattern
 from deployer.load.schema import MODULES, PlayModel, TaskModel
 from deployer.load.target import BadVariableError, make_target
 from deployer.load.template import TemplateFailure, Variables, is_template
@@ -452,4 +452,7 @@ def _length(raw: dict[str, Any], key: str) -> int:
 
 
 def _joined(hosts: str | list[str]) -> str:
-    return hosts if isinstance(hosts, str) else ",".join(hosts)
+    """One pattern; the items of a list are split one by one, as Ansible does."""
+    if isinstance(hosts, str):
+        return hosts
+    return ",".join(part for item in hosts for part in split_pattern(item))

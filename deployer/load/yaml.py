@@ -71,10 +71,9 @@ def parse_yaml(text: str, file: str) -> Document:
         at = error.problem_mark or error.context_mark
         mark = Mark(file=file, line=at.line + 1, column=at.column + 1) if at else None
         message = f"not valid YAML: {error.problem or error.context}"
-        hint = (
-            "a value that begins with {{ must be quoted" if "{{" in text and "unhashable" in message else ""
-        )
-        raise LoadError([Problem(message=message, mark=mark, hint=hint)]) from None
+        raise LoadError([Problem(message=message, mark=mark)]) from None
+    except RecursionError:
+        raise LoadError([Problem(message=f"{file}: nested too deeply, or an alias holds itself")]) from None
     except yaml.YAMLError as error:
         raise LoadError([Problem(message=f"{file} is not valid YAML: {error}")]) from None
     finally:
@@ -102,7 +101,13 @@ class _Builder:
         if isinstance(node, yaml.SequenceNode):
             return [self.build(item, (*place, index)) for index, item in enumerate(node.value)]
         self.scalars[place] = node.value
-        return self._loader.construct_object(node)
+        try:
+            return self._loader.construct_object(node)
+        except ValueError:  # PyYAML lets int() and date() speak for themselves
+            tag = node.tag.rsplit(":", 1)[1]
+            hint = "put it in quotes if it is text"
+            self.problems.append(Problem(message=f"not a valid {tag}", mark=self._mark(node), hint=hint))
+            return None
 
     def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[Any, Any]:
         own = [id(key) for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]

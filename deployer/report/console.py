@@ -83,6 +83,7 @@ class ConsoleReport:
         self._check = check
         self._working: dict[str, _Line] = {}
         self._details: dict[str, tuple[str, ...]] = {}
+        self._shown: dict[tuple[str, str], str] = {}  # service and cause -> the host whose evidence was shown
         self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=8, transient=True)
 
     def __enter__(self) -> Self:
@@ -185,13 +186,18 @@ class ConsoleReport:
                 detail = ""
         self._print(f"{head} [dim]{event.seconds:5.1f} s[/]  {escape(detail)}".rstrip())
         if isinstance(outcome, Reverted | Failed | Unreachable):
-            self._failure(outcome.failure)
+            self._failure(event.host, outcome.failure)
 
-    def _failure(self, failure: Failure) -> None:
+    def _failure(self, host: str, failure: Failure) -> None:
         if failure.hint:
             self._print(f"      [bold]do[/]      {escape(failure.hint)}")
         evidence = failure.evidence
         if evidence is None:
+            return
+        # Forty hosts that fail alike need one journal, not forty.
+        first = self._shown.setdefault((failure.service, failure.cause), host)
+        if first != host:
+            self._print(f"      [dim]evidence as on {escape(first)}; --json shows that of every host[/]")
             return
         if evidence.answer:
             self._print(f"      [bold]answer[/]  {escape(evidence.answer)}")
