@@ -1,0 +1,64 @@
+"""Fixtures that any test may use."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from tests.hosts.lab import Lab
+from tests.hosts.programs import HostsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+HOST_FIXTURES = {"lab", "fresh_lab"}
+
+
+class FreshLab(Protocol):
+    """Starts a lab for one test."""
+
+    def __call__(self, count: int, *, flavours: Sequence[str] = ("debian12",)) -> Lab: ...
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a test that starts hosts and does not say so: `-m "not hosts"` must mean what it says."""
+    unmarked = [
+        item.nodeid
+        for item in items
+        if HOST_FIXTURES.intersection(getattr(item, "fixturenames", ()))
+        and item.get_closest_marker("hosts") is None
+    ]
+    if unmarked:
+        raise pytest.UsageError(f"mark with @pytest.mark.hosts: {', '.join(unmarked)}")
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """Three hosts that all tests of this process share: give what you put on them names of your own."""
+    shared = _up(3, ("debian12", "debian13", "debian12"))
+    yield shared
+    shared.down()
+
+
+@pytest.fixture
+def fresh_lab() -> Iterator[FreshLab]:
+    """Hosts that only this test has."""
+    started: list[Lab] = []
+
+    def start(count: int, *, flavours: Sequence[str] = ("debian12",)) -> Lab:
+        started.append(_up(count, flavours))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.down()
+
+
+def _up(count: int, flavours: Sequence[str]) -> Lab:
+    try:
+        return Lab.up(count, flavours=flavours, owner_pid=os.getpid())
+    except HostsError as error:
+        # Never a skip: a promise that was not tested must not look kept.
+        pytest.fail(str(error), pytrace=False)
