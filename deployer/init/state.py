@@ -27,6 +27,13 @@ class UnitState:
         if self.result not in {"success", ""}:
             text += f", result {self.result}"
         if self.exit_code:
-            how = "exited with status" if self.exit_code == 1 else "killed by signal"
-            text += f", last {how} {self.exit_status}"
+            text += f", main process {self.end}"
         return text
+
+    @property
+    def end(self) -> str:
+        """How the last main process ended."""
+        if self.exit_code == 0:
+            return "never ran"
+        how = "exited with status" if self.exit_code == 1 else "was killed by signal"
+        return f"{how} {self.exit_status}"

@@ -21,8 +21,7 @@ def render_diff(plan: ServicePlan, observation: Observation) -> str:
     if not plan.changed:
         return ""
     name = plan.service.name
-    lines = [f"{name}: {change.detail}" for change in plan.changes]
-    lines += _environment(plan, observation.contents.get(f"/opt/{name}/current/.env", b""))
+    lines = [*_environment(plan, observation.contents.get(f"/opt/{name}/current/.env", b""))]
     path = init.unit_path(name)
     old = observation.contents.get(path, b"").decode(errors="replace")
     lines += difflib.unified_diff(

@@ -158,4 +158,4 @@ def _check_alive(remote: Remote, service: Service, before: UnitState, answer: st
 
 
 def _died(state: UnitState, answer: str) -> UnhealthyError:
-    return UnhealthyError("crashed", f"the process did not stay up: {state}", answer=answer)
+    return UnhealthyError("crashed", f"it did not stay up: its process {state.end}", answer=answer)
