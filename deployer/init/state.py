@@ -33,7 +33,7 @@ class UnitState:
     @property
     def end(self) -> str:
         """How the last main process ended."""
-        if self.exit_code == 0:
-            return "never ran"
+        if self.exit_code == 0:  # of the process that runs now, so nothing is known of the one before
+            return "ended and was started again"
         how = "exited with status" if self.exit_code == 1 else "was killed by signal"
         return f"{how} {self.exit_status}"
