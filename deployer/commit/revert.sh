@@ -6,7 +6,7 @@ service=$1 failed=$2 previous=$3
 say "= state"
 init_show "$service"
 say "= journal"
-init_journal "$service" 20
+init_journal "$service" 20 "$(since "$service")"
 say "= reverted"
 mkdir -p "/var/lib/deployer/$service/bad" && : >"/var/lib/deployer/$service/bad/$failed" && durable "/var/lib/deployer/$service/bad"
 if [ "$previous" = - ]; then

@@ -73,6 +73,6 @@ init_stop() { # SERVICE: stop it and keep it from starting at boot; not the oper
   rm -f "$stopped/$1.service"
 }
 
-init_journal() { # SERVICE LINES: its last lines of log
-  journalctl --unit "$1.service" --lines "$2" --no-pager --quiet --output short-iso 2>/dev/null
+init_journal() { # SERVICE LINES SINCE: its last lines of log, none from before SINCE, in seconds since 1970
+  journalctl --unit "$1.service" --lines "$2" --since "@$3" --no-pager --quiet --output short-iso 2>/dev/null
 }

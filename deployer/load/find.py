@@ -16,7 +16,8 @@ def find_playbook(name: str) -> Path:
     for path in tried:
         if path.is_file():
             return path
-    known = [path.name for folder in (Path(), Path("playbooks")) for path in sorted(folder.glob("*.y*ml"))]
+    found = [path for folder in (Path(), Path("playbooks")) for path in sorted(folder.glob("*.y*ml"))]
+    known = [path.name if Path(name).suffix else path.stem for path in found]
     hint = did_you_mean(Path(name).name, known) or f"looked for {name} here and in playbooks/"
     raise LoadError([Problem(message=f"there is no playbook {name}", hint=hint)])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,9 @@ from deployer.load.yaml import parse_yaml
 from deployer.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from pydantic_core import ErrorDetails
 
     from deployer.desired import Binary, Task
     from deployer.errors import Mark
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from deployer.load.yaml import Document, Place
 
 _Model = TypeVar("_Model", bound=BaseModel)
+_MAY_HOLD_A_SECRET = {"environment", "command", "test"}
 
 
 def read_extra_vars(words: Sequence[str]) -> dict[str, Any]:
@@ -149,16 +151,14 @@ class _Reader:
             self._problem("a play is a mapping with hosts and tasks", self._document.mark(place))
             return None
         model = self._validate(PlayModel, raw, place, frozenset())
-        sound = [self._task_shape((*place, "tasks", number)) for number in range(_length(raw, "tasks"))]
+        sound = [
+            number for number in range(_length(raw, "tasks")) if self._task_shape((*place, "tasks", number))
+        ]
+        if raw.get("tasks", []) == []:
+            self._problem("the play has no tasks", self._document.key_mark((*place, "tasks")))
         if model is None:
             return None
-        if not model.tasks:
-            self._problem("the play has no tasks", self._document.key_mark((*place, "tasks")))
-            return None
-        hosts = self._select(model, place)
-        if not all(sound):
-            return None
-        desired = [self._host(host, model, place) for host in hosts]
+        desired = [self._host(host, model, place, sound) for host in self._select(model, place)]
         name = model.name or _joined(model.hosts)
         return Play(name=name, hosts=tuple(host for host in desired if host is not None))
 
@@ -195,7 +195,7 @@ class _Reader:
 
     # -- hosts ------------------------------------------------------------------------------------------
 
-    def _host(self, host: Host, model: PlayModel, place: Place) -> DesiredHost | None:
+    def _host(self, host: Host, model: PlayModel, place: Place, sound: Sequence[int]) -> DesiredHost | None:
         before = len(self.problems)
         variables = Variables(
             {
@@ -211,7 +211,7 @@ class _Reader:
         )
         tasks: list[Task] = []
         names: dict[str, Mark] = {}
-        for number in range(len(model.tasks)):
+        for number in sound:
             task_place = (*place, "tasks", number)
             task = self._task(task_place, variables)
             if isinstance(task, ServiceTask):
@@ -228,8 +228,6 @@ class _Reader:
             )
         except BadVariableError as error:
             self.problems.append(error.problem)
-        except TemplateFailure as failure:
-            self._problem(f"a connection variable of {host.name}: {failure}", self._document.mark(place))
         if len(self.problems) > before:
             return None
         return DesiredHost(name=host.name, target=target, tasks=tuple(tasks))
@@ -252,7 +250,7 @@ class _Reader:
         rendered = self._render(place, variables)
         if len(self.problems) > before:
             return None
-        key = (place, json.dumps(rendered.value, sort_keys=False, default=repr))
+        key = (place, repr(rendered.value))
         if key not in self._tasks:  # most hosts get the same task
             self._tasks[key] = self._resolve(rendered, place)
         return self._tasks[key]
@@ -285,11 +283,13 @@ class _Reader:
         model = self._validate(TaskModel, rendered.value, place, rendered.templated)
         if model is None:
             return None
+        for module in MODULES:
+            if rendered.value.get(module, "") is None:
+                self._problem(f"{module} is empty", self._document.key_mark((*place, module)))
         if model.command is not None:
             name = model.name or " ".join(model.command)
             return CommandTask(name=name, argv=tuple(model.command), run_once=model.run_once)
         if model.service is None:
-            self._problem("service needs a mapping", self._document.mark((*place, "service")))
             return None
         service = self._service(model.service, (*place, "service"))
         if service is None:
@@ -372,37 +372,67 @@ class _Reader:
     def _validate(
         self, kind: type[_Model], value: Any, place: Place, templated: frozenset[Place]
     ) -> _Model | None:
+        """The model of `value`; on mistakes the one of what is left without them, so that it is read too."""
         try:
             return kind.model_validate(value)
         except ValidationError as error:
+            details: dict[Place, list[ErrorDetails]] = {}
             for detail in error.errors(include_url=False):
-                self.problems.append(self._explain(kind, detail, place, templated))
-        return None
+                details.setdefault(self._known_part(tuple(detail["loc"]), place), []).append(detail)
+        # Of a union every member complains: one that got further than the rest is the one that was meant.
+        details = {
+            loc: found
+            for loc, found in details.items()
+            if not any(other != loc and other[: len(loc)] == loc for other in details)
+            or any(detail["type"] in {"missing", "invalid_key"} for detail in found)
+        }
+        for loc, found in details.items():
+            self.problems.extend(self._explain(kind, found, place, loc, templated))
+        try:
+            return kind.model_validate(_without(value, details))
+        except ValidationError:
+            return None
+
+    def _known_part(self, loc: Place, place: Place) -> Place:
+        """`loc` without what pydantic adds to it: names of union members and of missing keys."""
+        known: Place = ()
+        for part in loc:
+            at = (*place, *known, part)
+            if at in self._document.keys or at in self._document.marks:
+                known = (*known, part)
+        return known
 
     def _explain(
-        self, kind: type[BaseModel], detail: Mapping[str, Any], place: Place, templated: frozenset[Place]
-    ) -> Problem:
-        """A pydantic error in the user's terms; values are shown only where they were typed in the open."""
-        loc: Place = tuple(detail["loc"])
-        while (
-            loc and (*place, *loc) not in self._document.keys and (*place, *loc) not in self._document.marks
-        ):
-            loc = loc[:-1]  # pydantic adds names of union members and of missing keys
+        self,
+        kind: type[BaseModel],
+        details: Sequence[ErrorDetails],
+        place: Place,
+        loc: Place,
+        templated: frozenset[Place],
+    ) -> Iterator[Problem]:
+        """What pydantic says of one place, in the user's terms.
+
+        Values are shown only where they were typed in the open, and cannot well hold a secret.
+        """
         at = (*place, *loc)
         name = ".".join(str(part) for part in loc)
-        if detail["type"] == "extra_forbidden":
-            known = _fields_at(kind, loc[:-1])
-            hint = did_you_mean(str(loc[-1]), known) or f"known here: {', '.join(known)}"
-            return Problem(message=f"unknown key {str(loc[-1])!r}", mark=self._key(at), hint=hint)
-        if detail["type"] == "missing":
-            missing = str(detail["loc"][-1])
-            where = f"{name} needs" if name else "this needs"
-            return Problem(message=f"{where} the key {missing!r}", mark=self._document.mark(at))
-        message = str(detail["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
-        value = detail["input"]
-        open_value = isinstance(value, str | int | float) and not templated & {at} and "environment" not in at
-        seen = f" {value!r}" if open_value else ""
-        return Problem(message=f"{name}{seen}: {message}", mark=self._document.mark(at))
+        wrong: list[str] = []
+        for detail in details:
+            if detail["type"] == "extra_forbidden":
+                known = _fields_at(kind, loc[:-1])
+                hint = did_you_mean(str(loc[-1]), known) or f"known here: {', '.join(known)}"
+                yield Problem(message=f"unknown key {str(loc[-1])!r}", mark=self._key(at), hint=hint)
+            elif detail["type"] == "missing":
+                missing = str(detail["loc"][-1])
+                message = f"{name or 'a play'} needs the key {missing!r}"
+                yield Problem(message=message, mark=self._document.mark(at))
+            else:
+                wrong.append(_said(detail))
+        if wrong:
+            shown = not templated & {at} and not _MAY_HOLD_A_SECRET & {*at} and at in self._document.scalars
+            seen = f" {self._document.scalars[at]!r}" if shown else ""
+            message = f"{name}{seen}: {wrong[0]}{''.join(f' or {other[8:]}' for other in wrong[1:])}"
+            yield Problem(message=message.removeprefix(": "), mark=self._document.mark(at))
 
 
 def _healthcheck(model: HealthcheckModel) -> Healthcheck:
@@ -439,6 +469,41 @@ def _fields_at(kind: type[BaseModel], loc: Place) -> list[str]:
             return []
         kind = models[0]
     return list(kind.model_fields)
+
+
+def _said(detail: ErrorDetails) -> str:
+    context = detail.get("ctx", {})
+    match detail["type"]:
+        case "string_type":
+            return "must be text"
+        case "list_type":
+            return "must be a list"
+        case "dict_type" | "model_type":
+            return "must be a mapping"
+        case "int_type" | "int_parsing" | "int_from_float":
+            return "must be a whole number"
+        case "bool_type" | "bool_parsing":
+            return "must be true or false"
+        case "too_short" | "string_too_short":
+            return "must not be empty"
+        case "greater_than_equal":
+            return f"must be at least {context['ge']}"
+        case "less_than_equal":
+            return f"must be at most {context['le']}"
+        case "invalid_key":
+            return "must have keys that are text"
+        case _:
+            return detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+
+
+def _without(value: Any, places: Iterable[Place]) -> Any:
+    """`value` without what stands at `places`; it is not changed itself."""
+    if not isinstance(value, dict):
+        return value
+    heads = {place[0]: [other[1:] for other in places if other[:1] == place[:1]] for place in places if place}
+    return {
+        key: _without(item, heads.get(key, ())) for key, item in value.items() if () not in heads.get(key, ())
+    }
 
 
 def _at(value: Any, place: Place) -> Any:

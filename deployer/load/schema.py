@@ -96,8 +96,10 @@ def _url_test(url: str) -> HealthTest:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise ValueError(f"is not a valid URL: {str(error).lower()}") from None
+    except ValueError:  # whose message repeats parts of the URL
+        raise ValueError("is not a valid URL: its host or port cannot be read") from None
+    if port == 0:
+        raise ValueError("is not a valid URL: no server listens on port 0")
     if not parts.hostname:
         raise ValueError("is not a valid URL: it names no host")
     if parts.username is not None:

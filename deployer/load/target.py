@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deployer.errors import Problem
+from deployer.load.template import TemplateFailure
 from deployer.secret import Secret
 from deployer.target import Become, Target
 
@@ -189,7 +190,10 @@ class _Reader:
 
     def _first(self, names: tuple[str, ...]) -> tuple[str, Any]:
         for name in names:
-            value = self._variables.get(name)
+            try:
+                value = self._variables.get(name)
+            except TemplateFailure as failure:
+                raise self.bad(name, str(failure)) from None
             if value is not None and value != "":
                 return name, value
         return names[0], None

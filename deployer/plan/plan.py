@@ -115,14 +115,16 @@ def _content_changes(
 def _state_changes(
     service: Service, observation: Observation, seen: ServiceObservation, *, restarting: bool
 ) -> list[Change]:
-    """What an install or a start of the release that is there can bring."""
+    """What an install or a start of the release that is there can bring; a new release brings it anyway."""
+    if restarting:
+        return []
     changes = []
     for path, text in init.helper_files().items():
         found = observation.files.get(path)
         if found is None or found.sha256 != sha256(text.encode()).hexdigest():
             changes.append(Change(kind="helper", detail=f"install {path}"))
     unit = seen.unit
-    if not restarting and unit is not None:
+    if unit is not None:
         if unit.stale or seen.at_boot != init.at_boot(service):
             changes.append(Change(kind="unit", detail="what happens at boot"))
         if unit.active in {"inactive", "failed"} and not seen.stopped_by_operator:

@@ -41,3 +41,7 @@ make_current() { # SERVICE RELEASE: flip the link by rename, so that there alway
   mv -fT "$root/.current.new" "$root/current" || fail cannot_write "cannot set $root/current"
   durable "$root"
 }
+
+since() { # SERVICE: when its current release became that, in seconds since 1970
+  stat -c %Y "/opt/$1/current" 2>/dev/null || say 0
+}

@@ -83,6 +83,7 @@ class ConsoleReport:
         self._check = check
         self._working: dict[str, _Line] = {}
         self._details: dict[str, tuple[str, ...]] = {}
+        self._went: dict[str, tuple[str, ...]] = {}  # where services of a host went back to
         self._shown: dict[tuple[str, str], str] = {}  # service and cause -> the host whose evidence was shown
         self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=8, transient=True)
 
@@ -112,7 +113,7 @@ class ConsoleReport:
                 if self._check:
                     self._planned(event)
             case ReleaseStaged():
-                what = f"{event.release}, {_size(event.sent)} sent"
+                what = f"{_size(event.sent)} sent"
                 self._details[event.host] = (*self._details.get(event.host, ()), what)
             case ProbeFellBack():
                 self._print(f"  [yellow]note[/] {escape(event.host)}: {escape(event.detail)}")
@@ -122,8 +123,8 @@ class ConsoleReport:
                 for line in event.output.splitlines()[-20:]:
                     self._print(f"      [dim]{escape(line)}[/]")
             case ReleaseReverted():
-                went = f"back to {event.to}" if event.to else "stopped; there is no release to go back to"
-                self._print(f"  [red]<[/] {escape(event.host)}: {escape(event.service)} {escape(went)}")
+                went = f"back on {event.to}" if event.to else "stopped, there is no release to go back to"
+                self._went[event.host] = (*self._went.get(event.host, ()), f"{event.service} {went}")
             case HostFinished():
                 self._working.pop(event.host, None)
                 self._finished(event)
@@ -180,7 +181,9 @@ class ConsoleReport:
                 detail = f"{place}, but an operator stopped {names}: systemctl start {names}"
             case NotAttempted():
                 detail = outcome.reason
-            case Reverted() | Failed() | Unreachable():
+            case Reverted() | Failed():
+                detail = "; ".join((outcome.failure.message, *self._went.get(event.host, ())))
+            case Unreachable():
                 detail = outcome.failure.message
             case _:
                 detail = ""

@@ -3,5 +3,5 @@
 say "= state"
 init_show "$1"
 say "= journal"
-[ "$2" = 0 ] || init_journal "$1" "$2"
+[ "$2" = 0 ] || init_journal "$1" "$2" "$(since "$1")"
 exit 0

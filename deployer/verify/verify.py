@@ -105,7 +105,7 @@ def verify(
                 detail=detail,
             )
         )
-        if not answer.healthy:
+        if not answer.healthy and patience.attempts > 1:  # the first may be too early, and an exec costs
             _check_alive(remote, service, state, last)
         if enough:
             message = f"not healthy after {patience.attempts} attempts in {now - started:.1f} s"
