@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -179,6 +180,7 @@ def _ask_passphrase(key: Path) -> Secret | None:
 
 def main() -> None:
     """Run the command line.  Every expected error ends here, and none is a traceback."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: CI cancels with it
     try:
         sys.exit(cli.main(standalone_mode=False, prog_name="deployer"))
     except click.UsageError as error:
@@ -191,8 +193,9 @@ def main() -> None:
         _print(error.problems)
         sys.exit(_USAGE)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("deployer: interrupted", err=True)
-        sys.exit(130)
+        click.echo("deployer: interrupted; hosts in flight were left as they are", err=True)
+        sys.stdout.flush()
+        os._exit(130)  # threads that still work on hosts would be waited for
     except BrokenPipeError:  # `deployer ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)

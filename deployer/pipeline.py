@@ -47,6 +47,10 @@ if TYPE_CHECKING:
     from deployer.target import Target
 
 
+_LOST = {"connection_lost", "timed_out"}
+"""Causes after which the connection is of no more use."""
+
+
 class Goal(Enum):
     """How far to go."""
 
@@ -88,7 +92,9 @@ def prepare(desired: DesiredHost, context: Context) -> Ready | Outcome:
     try:
         result = _prepare(desired, remote, context)
     except Exception as error:  # noqa: BLE001  as above
-        result = Failed(failure=_failure(error), needs_person=False)
+        failure = _failure(error)
+        lost = failure.cause in _LOST
+        result = Unreachable(failure=failure) if lost else Failed(failure=failure, needs_person=False)
     if not isinstance(result, Ready):
         remote.close()
     return result
@@ -180,6 +186,8 @@ class _Apply:
     def _switch(self, plan: ServicePlan) -> int:
         state = switch(self.remote, self._desired.name, plan, emit=self._context.emit)
         if not plan.start:
+            if not plan.stopped_by_operator:
+                self._check_running(plan)
             return 0
         verify(
             self.remote,
@@ -192,6 +200,16 @@ class _Apply:
         )
         return state.main_pid
 
+    def _check_running(self, plan: ServicePlan) -> None:
+        check_running(
+            self.remote,
+            self._desired.name,
+            plan.service,
+            redact=self._redact,
+            emit=self._context.emit,
+            clock=self._context.clock,
+        )
+
     def back(self, error: Exception) -> Outcome:
         """Undo what was done, the last first; says how that went."""
         failed = self._touched[-1] if self._touched else None
@@ -200,7 +218,7 @@ class _Apply:
             return Failed(failure=failure, needs_person=False)
         evidence: Evidence | None = None
         try:
-            if failure.cause in {"connection_lost", "timed_out"}:
+            if failure.cause in _LOST:
                 self.remote = self._context.connect(self._desired.target)
             for plan in reversed(self._touched):
                 left = self._put_back(plan, getattr(error, "answer", ""))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from deployer.desired import CommandTask
 from deployer.outcome import Failed, NotAttempted, Outcome, Reverted, Unreachable
 from deployer.pipeline import Context, Goal, Ready, apply, prepare
-from deployer.report.events import HostFinished, PlayStarted
+from deployer.report.events import HostFinished, PlayStarted, RunInterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,13 +37,16 @@ def roll_out(
     """Run the plays one after the other; a host that was lost in one is left out of those that follow."""
     results: list[tuple[str, Outcome]] = []
     lost: set[str] = set()
-    with ThreadPoolExecutor(max_workers=forks, thread_name_prefix="host") as pool:
+    pool = ThreadPoolExecutor(max_workers=forks, thread_name_prefix="host")
+    try:
         for play in plays:
             hosts = [host for host in play.hosts if host.name not in lost]
             context.emit(PlayStarted(play=play.name, hosts=tuple(host.name for host in hosts)))
             outcomes = _Play(pool, context, interrupt).run(hosts)
             results += outcomes
             lost |= {name for name, outcome in outcomes if isinstance(outcome, _LOST)}
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # after a second Ctrl-C nobody waits
     return results
 
 
@@ -107,6 +110,7 @@ class _Play:
                 if self._interrupt:
                     raise
                 self._interrupt.event.set()
+                self._context.emit(RunInterrupted())
 
 
 def _run_once(hosts: Sequence[DesiredHost]) -> frozenset[str]:

@@ -18,6 +18,8 @@ prune() { # SERVICE PREVIOUS KEEP: releases sort by the time they were made
     case $old in "$current" | "$previous" | '*') continue ;; esac
     rm -rf "${root:?}/releases/$old" "/var/lib/deployer/$service/bad/$old"
   done
+  # What runs that died while they staged have left.
+  find "$root/releases" -maxdepth 1 -name '.staging-*' -mmin +60 -exec rm -rf {} +
 }
 
 all=$*

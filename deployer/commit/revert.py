@@ -45,7 +45,7 @@ def revert(
     """
     service = plan.service
     emit(StageStarted(host=host, stage="revert", service=service.name))
-    args = (service.name, plan.release, plan.previous or "-")
+    args = (service.name, plan.release, plan.previous or "-", "yes" if plan.start else "no")
     reply = remote.run(read_script(*_SCRIPT), args, timeout=120 + service.stop_grace_period)
     parts = sections(reply.stdout)
     evidence = read_evidence(parts, answer=answer, redact=redact)

@@ -1,8 +1,9 @@
 # shellcheck shell=sh
 # revert.sh - show the state and the log of what failed, then put the previous release back, or stop a first one.
 #
-#   revert.sh SERVICE FAILED PREVIOUS   PREVIOUS: the release to go back to, or -
-service=$1 failed=$2 previous=$3
+#   revert.sh SERVICE FAILED PREVIOUS START   PREVIOUS: the release to go back to, or -
+#     START: no leaves the service as it is, for its operator stopped it
+service=$1 failed=$2 previous=$3 start=$4
 say "= state"
 init_show "$service"
 say "= journal"
@@ -10,12 +11,12 @@ init_journal "$service" 20 "$(since "$service")"
 say "= reverted"
 mkdir -p "/var/lib/deployer/$service/bad" && : >"/var/lib/deployer/$service/bad/$failed" && durable "/var/lib/deployer/$service/bad"
 if [ "$previous" = - ]; then
-  init_stop "$service" || fail cannot_stop "cannot stop the service"
+  [ "$start" = no ] || init_stop "$service" || fail cannot_stop "cannot stop the service"
 else
   init_install "$service" "/opt/$service/releases/$previous/$service.service" ||
     fail cannot_install "cannot install the unit of $previous"
   make_current "$service" "$previous"
-  init_restart "$service" || fail start_failed "the previous release does not start"
+  [ "$start" = no ] || init_restart "$service" || fail start_failed "the previous release does not start"
 fi
 init_show "$service"
 say "= about"

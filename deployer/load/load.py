@@ -47,7 +47,7 @@ def load(options: LoadOptions, *, environ: Mapping[str, str]) -> Loaded:
     """
     playbook = find_playbook(options.playbook)
     problems: list[Problem] = []
-    inventory = document = None
+    inventory = document = extra_vars = None
     try:
         sources = options.inventory or (str(find_inventory(playbook)),)
         inventory = read_inventory(sources, playbook_dir=playbook.parent)
@@ -57,13 +57,17 @@ def load(options: LoadOptions, *, environ: Mapping[str, str]) -> Loaded:
         document = read_yaml(playbook)
     except LoadError as error:
         problems.extend(error.problems)
-    if inventory is None or document is None:
+    try:
+        extra_vars = read_extra_vars(options.extra_vars)
+    except LoadError as error:
+        problems.extend(error.problems)
+    if inventory is None or document is None or extra_vars is None:
         raise LoadError(problems)
     plays = read_plays(
         document,
         inventory,
         limit=options.limit,
-        extra_vars=read_extra_vars(options.extra_vars),
+        extra_vars=extra_vars,
         options=options.connection,
         environ=environ,
     )

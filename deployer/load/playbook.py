@@ -384,7 +384,7 @@ class _Reader:
             loc: found
             for loc, found in details.items()
             if not any(other != loc and other[: len(loc)] == loc for other in details)
-            or any(detail["type"] in {"missing", "invalid_key"} for detail in found)
+            or any(detail["type"] == "missing" for detail in found)
         }
         for loc, found in details.items():
             self.problems.extend(self._explain(kind, found, place, loc, templated))
@@ -426,11 +426,16 @@ class _Reader:
                 missing = str(detail["loc"][-1])
                 message = f"{name or 'a play'} needs the key {missing!r}"
                 yield Problem(message=message, mark=self._document.mark(at))
+            elif detail["type"] == "invalid_key" or detail["loc"][-1] == "[key]":
+                key = detail["input"]
+                mark = self._key(at if loc[-1:] == (key,) else (*at, key))
+                yield Problem(message=f"the key {str(key)!r} must be text", mark=mark, hint="quote it")
             else:
                 wrong.append(_said(detail))
         if wrong:
-            shown = not templated & {at} and not _MAY_HOLD_A_SECRET & {*at} and at in self._document.scalars
-            seen = f" {self._document.scalars[at]!r}" if shown else ""
+            typed = self._document.scalars.get(at)
+            shown = typed and at not in templated and not _MAY_HOLD_A_SECRET.intersection(at)
+            seen = f" {typed!r}" if shown else ""
             message = f"{name}{seen}: {wrong[0]}{''.join(f' or {other[8:]}' for other in wrong[1:])}"
             yield Problem(message=message.removeprefix(": "), mark=self._document.mark(at))
 
@@ -490,8 +495,6 @@ def _said(detail: ErrorDetails) -> str:
             return f"must be at least {context['ge']}"
         case "less_than_equal":
             return f"must be at most {context['le']}"
-        case "invalid_key":
-            return "must have keys that are text"
         case _:
             return detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
 
@@ -502,7 +505,9 @@ def _without(value: Any, places: Iterable[Place]) -> Any:
         return value
     heads = {place[0]: [other[1:] for other in places if other[:1] == place[:1]] for place in places if place}
     return {
-        key: _without(item, heads.get(key, ())) for key, item in value.items() if () not in heads.get(key, ())
+        key: _without(item, heads.get(key, ()))
+        for key, item in value.items()
+        if all(rest and isinstance(item, dict) for rest in heads.get(key, ()))
     }
 
 

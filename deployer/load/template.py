@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,8 +76,9 @@ class Variables:
         except jinja2.UndefinedError as error:
             raise TemplateFailure(_undefined_message(error)) from None
         except jinja2.TemplateSyntaxError as error:
-            raise TemplateFailure(f"not a valid template: {error.message}") from None
-        except (TypeError, ValueError, ArithmeticError, LookupError) as error:
+            reason = str(error.message).partition(", got ")[0]  # which may be a piece of a value
+            raise TemplateFailure(f"not a valid template: {reason.rstrip('.')}") from None
+        except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
             raise TemplateFailure(f"the template fails: {type(error).__name__}") from None
 
     def _value(self, name: str) -> Any:
@@ -102,20 +104,22 @@ def _compiled(text: str) -> tuple[Callable[[dict[str, Any]], Any], frozenset[str
         names = frozenset(meta.find_undeclared_variables(tree))
         call: Callable[[dict[str, Any]], Any]
         match tree.body:
-            case [nodes.Output(nodes=[nodes.Expr() as only])] if not isinstance(only, nodes.TemplateData):
+            case [nodes.Output(nodes=[nodes.Expr() as only])] if (
+                not isinstance(only, nodes.TemplateData) and "{#" not in text
+            ):
                 inner = text.strip()[2:-2].strip("-+")
                 expression = _ENVIRONMENT.compile_expression(inner, undefined_to_none=False)
-                call = lambda values: _defined(expression(values))  # noqa: E731
+                call = lambda values: _plain(expression(values))  # noqa: E731
             case _:
                 call = _ENVIRONMENT.from_string(text).render
         _COMPILED[text] = (call, names)
     return _COMPILED[text]
 
 
-def _defined(value: Any) -> Any:
-    if isinstance(value, jinja2.Undefined):
-        str(value)  # StrictUndefined raises UndefinedError with its own message
-    return value
+def _plain(value: Any) -> Any:
+    if isinstance(value, jinja2.Undefined | str):
+        return str(value)  # StrictUndefined raises UndefinedError; Markup would escape what is added to it
+    return list(value) if isinstance(value, Iterator) else value  # `map` and the like can be read once only
 
 
 def _undefined_message(error: jinja2.UndefinedError) -> str:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 # libyaml's loader is the same grammar, many times faster; wheels of PyYAML carry it.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+_QUOTE_IT = 'a value that begins with {{ must be quoted: "{{ name }}"'
+
 Place = tuple[str | int, ...]
 """The way to a value: keys and list positions from the top, as in pydantic's `loc`."""
 
@@ -71,7 +73,9 @@ def parse_yaml(text: str, file: str) -> Document:
         at = error.problem_mark or error.context_mark
         mark = Mark(file=file, line=at.line + 1, column=at.column + 1) if at else None
         message = f"not valid YAML: {error.problem or error.context}"
-        raise LoadError([Problem(message=message, mark=mark)]) from None
+        line = text.splitlines()[at.line : at.line + 1] if at else []
+        hint = _QUOTE_IT if "{{" in "".join(line) else ""
+        raise LoadError([Problem(message=message, mark=mark, hint=hint)]) from None
     except RecursionError:
         raise LoadError([Problem(message=f"{file}: nested too deeply, or an alias holds itself")]) from None
     except yaml.YAMLError as error:
@@ -93,6 +97,7 @@ class _Builder:
         self.keys: dict[Place, Mark] = {}
         self.scalars: dict[Place, str] = {}
         self.problems: list[Problem] = []
+        self._own: dict[int, set[int]] = {}  # the keys that a mapping has itself, by node
 
     def build(self, node: yaml.Node, place: Place) -> Any:
         self.marks[place] = self._mark(node)
@@ -101,27 +106,33 @@ class _Builder:
         if isinstance(node, yaml.SequenceNode):
             return [self.build(item, (*place, index)) for index, item in enumerate(node.value)]
         self.scalars[place] = node.value
+        return self._construct(node)
+
+    def _construct(self, node: yaml.Node) -> Any:
         try:
-            return self._loader.construct_object(node)
-        except ValueError:  # PyYAML lets int() and date() speak for themselves
+            return self._loader.construct_object(node, deep=True)
+        except (ValueError, LookupError, AttributeError):  # PyYAML lets int(), bool and date() speak
             tag = node.tag.rsplit(":", 1)[1]
             hint = "put it in quotes if it is text"
             self.problems.append(Problem(message=f"not a valid {tag}", mark=self._mark(node), hint=hint))
             return None
 
     def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[Any, Any]:
-        own = [id(key) for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        # An aliased mapping comes here again, and then has its merged pairs already.
+        own = self._own.setdefault(
+            id(node), {id(key) for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"}
+        )
         self._loader.flatten_mapping(node)  # `<<`: merged pairs first, own keys win
         result: dict[Any, Any] = {}
         first: dict[Any, Mark] = {}
         for key_node, value_node in node.value:
-            key = self._loader.construct_object(key_node, deep=True)
+            key = self._construct(key_node)
             if isinstance(key, list | dict):
                 self.problems.append(
                     Problem(
                         message="a mapping cannot be a key",
                         mark=self._mark(key_node),
-                        hint='a value that begins with {{ must be quoted: "{{ name }}"',
+                        hint=_QUOTE_IT,
                     )
                 )
                 continue

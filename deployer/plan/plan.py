@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from deployer.desired import Service
     from deployer.observe.observation import Observation, ServiceObservation
 
-ChangeKind = Literal["release", "binary", "env", "unit", "helper", "start"]
+ChangeKind = Literal["release", "binary", "env", "unit", "helper", "boot", "start"]
 
 _RUNS_ALSO = {"x86_64": {"i686"}, "aarch64": {"armv7l"}}
 """Machines that execute another's binaries too, as kernels are built by default."""
@@ -44,7 +44,7 @@ class ServicePlan:
     stage: bool  # it must be put there first
     encoding: str  # how the binary travels: plain, gzip, zstd, or link:RELEASE
     previous: str | None  # the good release to go back to
-    start: bool  # restart it: False when its operator stopped it, or nothing it runs from changes
+    start: bool  # restart it; False when its operator stopped it, or nothing that it runs from changes
     stopped_by_operator: bool
 
     @property
@@ -80,7 +80,7 @@ def plan_service(service: Service, observation: Observation, *, now: datetime) -
         stage=stage,
         encoding=_encoding(service, observation, seen),
         previous=_previous(seen, release),
-        start=not seen.stopped_by_operator and any(change.kind != "helper" for change in changes),
+        start=not seen.stopped_by_operator and (stage or any(change.kind == "start" for change in changes)),
         stopped_by_operator=seen.stopped_by_operator,
     )
 
@@ -125,8 +125,11 @@ def _state_changes(
             changes.append(Change(kind="helper", detail=f"install {path}"))
     unit = seen.unit
     if unit is not None:
-        if unit.stale or seen.at_boot != init.at_boot(service):
-            changes.append(Change(kind="unit", detail="what happens at boot"))
+        if unit.stale:
+            changes.append(Change(kind="boot", detail="read the unit again, it changed on disk"))
+        if seen.at_boot != init.at_boot(service):
+            detail = f"start at boot: {seen.at_boot} -> {init.at_boot(service)}"
+            changes.append(Change(kind="boot", detail=detail))
         if unit.active in {"inactive", "failed"} and not seen.stopped_by_operator:
             changes.append(Change(kind="start", detail=f"it is {unit.active}"))
     return changes

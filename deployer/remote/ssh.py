@@ -10,6 +10,7 @@ import base64
 import getpass
 import hashlib
 import logging
+import os
 import random
 import socket
 import threading
@@ -79,7 +80,7 @@ class Connector:
         self._ask_passphrase = ask_passphrase
         self._configs: dict[Path | None, SSHConfig] = {}
         self._known_hosts: dict[Path, paramiko.HostKeys] = {}
-        self._keys: dict[Path, paramiko.PKey] = {}
+        self._keys: dict[Path, paramiko.PKey | UnreachableError] = {}
         self._jumps: dict[Target, Any] = {}
         self._starts: dict[str, threading.Semaphore] = {}
         self._lock = threading.RLock()
@@ -90,7 +91,7 @@ class Connector:
         Keys that cannot be loaded are left to the hosts that need them.
         """
         for path in dict.fromkeys(path for target in targets for path in self._route(target).keys):
-            with suppress(UnreachableError):
+            if self._from_agent(path) is None:
                 self._key(path)
 
     def connect(self, target: Target) -> Remote:
@@ -262,22 +263,31 @@ class Connector:
         """The one key to offer: wrong keys count as failed logins, and sshd punishes those."""
         failure: UnreachableError | None = None
         for path in route.keys:
-            try:
-                return self._key(path)
-            except UnreachableError as error:
-                failure = failure or error
+            key = self._from_agent(path) or self._key(path)
+            if isinstance(key, paramiko.PKey):
+                return key
+            failure = failure or key
         if failure:
             raise failure
         return None
 
-    def _key(self, path: Path) -> paramiko.PKey:
+    def _key(self, path: Path) -> paramiko.PKey | UnreachableError:
+        """The key, or why there is none: nobody is asked twice for one passphrase."""
         with self._lock:
             if path not in self._keys:
-                self._keys[path] = self._from_agent(path) or self._load(path)
+                try:
+                    self._keys[path] = self._load(path)
+                except UnreachableError as error:
+                    self._keys[path] = error
             return self._keys[path]
 
     def _from_agent(self, path: Path) -> paramiko.PKey | None:
-        """The agent's copy of the key, known by the public half beside it: no passphrase is needed."""
+        """The agent's copy of the key, known by the public half beside it: no passphrase is needed.
+
+        Asked anew for every host, for paramiko's agent keys share a connection and have no lock.
+        """
+        if "SSH_AUTH_SOCK" not in os.environ:
+            return None
         public = path.with_name(path.name + ".pub")
         with suppress(OSError, ValueError, IndexError, paramiko.SSHException):
             blob = base64.b64decode(public.read_text(encoding="utf-8").split()[1])
@@ -338,6 +348,7 @@ class _SshRemote:
     def __init__(self, connection: Any, route: _Route, become: Become | None) -> None:
         self._connection = connection
         self._transport: paramiko.Transport = connection.transport
+        self._transport.set_keepalive(30)  # seconds; a quiet command must not be taken for a dead line
         # Under root's login sudo would add nothing, and minimal hosts do without it.
         self._become = None if become and become.user == route.user else become
 
@@ -404,7 +415,7 @@ class _SshRemote:
         if self._become is None:
             return boot
         asking = f"-S -p {_SUDO_PROMPT}" if self._become.password else "-n"
-        return f"LC_ALL=C sudo {asking} -u {self._become.user} -- {boot}"
+        return f"env LC_ALL=C sudo {asking} -u {self._become.user} -- {boot}"
 
     def _give_password(self, channel: paramiko.Channel) -> bytes:
         """Answer sudo's prompt, if it asks; returns what the script has said so far.

@@ -34,6 +34,7 @@ from deployer.report.events import (
     ReleaseReverted,
     ReleaseStaged,
     RunFinished,
+    RunInterrupted,
     StageStarted,
     UploadProgressed,
 )
@@ -128,6 +129,9 @@ class ConsoleReport:
             case HostFinished():
                 self._working.pop(event.host, None)
                 self._finished(event)
+            case RunInterrupted():
+                count = len(self._working)
+                self._print(f"[yellow]stopping[/]: {count} hosts in flight finish; Ctrl-C again leaves them")
             case RunFinished():
                 self._live.stop()
                 self._summary(event)

@@ -152,6 +152,13 @@ class HostFinished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunInterrupted:
+    """Somebody asked the run to end: hosts in flight finish or go back, no other host is touched."""
+
+    name: ClassVar[str] = "run_interrupted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished:
     """The end of it all; `counts` by outcome."""
 
@@ -176,6 +183,7 @@ Event = (
     | ReleaseCommitted
     | ReleaseReverted
     | HostFinished
+    | RunInterrupted
     | RunFinished
 )
 

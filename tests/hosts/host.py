@@ -208,8 +208,8 @@ class TestHost:
         self.port.create()
         run(
             # setsid --fork: the host must not end with us, nor be our zombie when it ends before us.
-            *("setsid", "--fork", "sh", "-c", 'exec "$@" >>"$0" 2>&1', str(self.console)),
-            *("sh", str(SUPERVISE), self.cgroup.name, *map(str, hierarchies()), "--"),
+            *("setsid", "--fork", "sh", str(SUPERVISE), str(self.console)),
+            *(self.cgroup.name, *map(str, hierarchies()), "--"),
             # The guest is to see pure cgroup2, and its own /tmp rather than a tmpfs of systemd-nspawn's.
             *("env", "-i", f"PATH={ENVIRONMENT['PATH']}"),
             *("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1", "SYSTEMD_NSPAWN_TMPFS_TMP=0"),
@@ -241,17 +241,22 @@ class TestHost:
 
     def _wait_for(self, done: Callable[[], bool], *, what: str, seconds: float) -> None:
         deadline = time.monotonic() + seconds
-        started = False
         while True:
-            populated = self.cgroup.populated
+            on = self.cgroup.populated
             if done():
                 return
-            started = started or populated
             late = time.monotonic() > deadline
-            if late or (started and not populated):
+            if late or not on:
                 why = f"not within {seconds:.0f} s" if late else "it ended"
-                raise HostsError(f"{self.name} did not {what}: {why}; see {self.console}")
+                raise HostsError(f"{self.name} did not {what}: {why}; its console: {self._last_words()}")
             time.sleep(POLL)
+
+    def _last_words(self) -> str:
+        try:
+            lines = self.console.read_text(errors="replace").split("\n")
+        except FileNotFoundError:
+            return "nothing"
+        return " | ".join(line.strip() for line in lines[-6:] if line.strip())
 
     def destroy(self) -> None:
         """Leave nothing of a dead host but its folder, and that without mounts."""

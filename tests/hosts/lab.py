@@ -157,12 +157,6 @@ class Lab:
     def record(self) -> Record | None:
         return Record.read(self.folder)
 
-    def host(self, name: str) -> TestHost:
-        for host in self.hosts:
-            if host.name == name:
-                return host
-        raise HostsError(f"the lab {self.name} has no host {name}")
-
     def _furnish(self, lowers: Sequence[Path]) -> None:
         authorized = secure_shell.make_key(self.key, comment=f"test hosts {self.name}")
         sudo_hash = _password_hash(self.sudo_password)
@@ -181,10 +175,7 @@ class Lab:
 
     def write_inventory(self, file: Path) -> None:
         """Write an Ansible inventory of the hosts."""
-        hosts = "".join(
-            f"    {host.name}:\n      ansible_host: {host.address}\n"  # quoted by nobody: plain scalars all
-            for host in self.hosts
-        )
+        hosts = "".join(f"    {host.name}:\n      ansible_host: {host.address}\n" for host in self.hosts)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(
             "web:\n"

@@ -26,9 +26,9 @@ def state() -> Path:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file; the kernel frees it when its holder dies."""
+def locked(path: Path) -> Iterator[int]:
+    """Hold a lock file, as a file descriptor; it is free when all processes that have this are gone."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        yield file.fileno()

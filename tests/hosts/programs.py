@@ -54,8 +54,11 @@ def check_machine() -> None:
         raise HostsError(f"programs are missing: run apt-get install {' '.join(missing)}")
 
 
-def run(*argv: str, stdin: str | None = None) -> str:
-    """Return what a program of this machine printed; raise HostsError when it fails."""
+def run(*argv: str, stdin: str | None = None, keep: Sequence[int] = ()) -> str:
+    """Return what a program of this machine printed; raise HostsError when it fails.
+
+    It has the file descriptors in `keep` too.
+    """
     done = subprocess.run(
         argv,
         input=stdin,
@@ -63,6 +66,7 @@ def run(*argv: str, stdin: str | None = None) -> str:
         capture_output=True,
         text=True,
         check=False,
+        pass_fds=keep,
     )
     if done.returncode != 0:
         said = " ".join(done.stderr.split()) or f"exit status {done.returncode}"

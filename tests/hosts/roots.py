@@ -22,7 +22,7 @@ def ensure(flavour: Flavour) -> Path:
     root = folder / f"{flavour.name}-{flavour.digest}"
     if root.is_dir():
         return root
-    with places.locked(folder / f"{flavour.name}.lock"):
+    with places.locked(folder / f"{flavour.name}.lock") as lock:
         if root.is_dir():
             return root
         for abandoned in folder.glob(f".{flavour.name}-*"):
@@ -30,7 +30,7 @@ def ensure(flavour: Flavour) -> Path:
         partial = folder / f".{flavour.name}-{os.getpid()}"
         partial.mkdir(parents=True)
         try:
-            _build(flavour, partial)
+            _build(flavour, partial, lock=lock)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
@@ -39,7 +39,7 @@ def ensure(flavour: Flavour) -> Path:
     return root
 
 
-def _build(flavour: Flavour, root: Path) -> None:
+def _build(flavour: Flavour, root: Path, *, lock: int) -> None:
     run(
         "mmdebstrap",
         "--quiet",
@@ -51,6 +51,8 @@ def _build(flavour: Flavour, root: Path) -> None:
         flavour.suite,
         str(root),
         _mirror(),
+        # It outlives us if we are killed, and nobody may clear the folder before it is done.
+        keep=(lock,),
     )
     root.chmod(0o755)
     for name, uid in recipe.USERS.items():

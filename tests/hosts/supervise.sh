@@ -1,14 +1,15 @@
 #!/bin/sh
 # Keep one test host running, reboots included.
 #
-#   supervise.sh CGROUP HIERARCHY... -- COMMAND...
+#   supervise.sh CONSOLE CGROUP HIERARCHY... -- COMMAND...
 #
+# What COMMAND says is added to the file CONSOLE.
 # CGROUP/supervise and CGROUP/container exist in every HIERARCHY.  This shell lives in the first and COMMAND in the
 # second: systemd-nspawn divides its cgroup further, and cgroup2 wants processes only in leaves.
 set -eu
 
-group=$1
-shift
+console=$1 group=$2
+shift 2
 hierarchies=
 while [ "$1" != -- ]; do
   hierarchies="$hierarchies $1"
@@ -24,6 +25,8 @@ enter() {
 }
 
 enter supervise
+# Whoever reads our output sees its end now, and knows that the cgroup is empty only if the host has ended.
+exec >>"$console" 2>&1
 while :; do
   status=0
   (

@@ -437,6 +437,18 @@ def test_the_command_does_what_it_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.hosts
+def test_a_host_that_cannot_boot_says_why_at_once(fresh_lab: FreshLab) -> None:
+    (host,) = fresh_lab(1).hosts
+    host.power_cut()
+    (host.root / "usr/lib/systemd/systemd").unlink()
+    (host.root / "usr/sbin/init").unlink()
+    began = time.monotonic()
+    with pytest.raises(HostsError, match=r"host1 did not start: it ended; its console: .*execv"):
+        host.boot()
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.hosts
 def test_a_lab_that_cannot_come_up_leaves_nothing() -> None:
     before = {lab.folder for lab in Lab.all()}
     with pytest.raises(HostsError, match="no flavour debian1: there are debian12, debian13"):
