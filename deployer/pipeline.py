@@ -13,7 +13,7 @@ from deployer.command.command import run_command
 from deployer.commit.commit import Switched, commit
 from deployer.commit.revert import revert
 from deployer.desired import CommandTask
-from deployer.errors import HostError, UnreachableError
+from deployer.errors import HostError
 from deployer.observe.observe import observe
 from deployer.outcome import (
     Changed,
@@ -34,7 +34,7 @@ from deployer.report.redact import redactor
 from deployer.stage.stage import Origin, stage
 from deployer.switch.switch import switch
 from deployer.verify.status import gather_evidence
-from deployer.verify.verify import Clock, UnhealthyError, check_running, verify
+from deployer.verify.verify import Clock, UnhealthyError, check_alive, check_running, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,10 +85,10 @@ def prepare(desired: DesiredHost, context: Context) -> Ready | Outcome:
     try:
         context.emit(StageStarted(host=desired.name, stage="connect"))
         remote = context.connect(desired.target)
-    except UnreachableError as error:
+    except HostError as error:
         return Unreachable(failure=_failure(error))
     except Exception as error:  # noqa: BLE001  one host's trouble, whatever it is, ends no other's work
-        return Unreachable(failure=_failure(error))
+        return Failed(failure=_failure(error), needs_person=False)
     try:
         result = _prepare(desired, remote, context)
     except Exception as error:  # noqa: BLE001  as above
@@ -251,6 +251,7 @@ class _Apply:
                 emit=context.emit,
                 clock=context.clock,
             )
+            check_alive(self.remote, before, back.state)  # no commit comes that would
         return back.evidence
 
 

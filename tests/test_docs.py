@@ -79,7 +79,7 @@ def _commands() -> list[str]:
 
 @pytest.mark.parametrize("line", _commands())
 def test_every_command_in_the_docs_parses(line: str) -> None:
-    words = shlex.split(line.split("  ")[0])[1:]
+    words = shlex.split(line.split("  ", maxsplit=1)[0])[1:]
     words = ["PLAYBOOK" if word.startswith("PLAYBOOK") else word for word in words if word != "..."]
     command = cli.commands[words[0]]
     with click.Context(command) as context:

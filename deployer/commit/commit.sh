@@ -3,7 +3,7 @@
 #
 #   commit.sh [SERVICE PREVIOUS PID KEEP]...   PREVIOUS: the release before, or -; PID: 0 if it was not started
 check() { # SERVICE PID
-  [ "$2" = 0 ] || [ "$(init_main_pid "$1")" = "$2" ] || fail not_running "$1 did not stay up"
+  [ "$2" = 0 ] || [ "$(init_main_pid "$1")" = "$2" ] || fail crashed "$1 did not stay up"
 }
 
 prune() { # SERVICE PREVIOUS KEEP: releases sort by the time they were made

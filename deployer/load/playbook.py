@@ -109,10 +109,11 @@ def read_plays(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rendered:
-    """A task after its templates: the value, and which of its places came out of a template."""
+    """A task after its templates: which places came out of one, and which are missing because one failed."""
 
     value: Any
     templated: frozenset[Place]
+    broken: frozenset[Place]  # counted from the task
 
 
 class _Reader:
@@ -246,9 +247,9 @@ class _Reader:
     # -- tasks ------------------------------------------------------------------------------------------
 
     def _task(self, place: Place, variables: Variables) -> Task | None:
-        before = len(self.problems)
         rendered = self._render(place, variables)
-        if len(self.problems) > before:
+        if rendered.broken:
+            self._resolve(rendered, place)  # for the mistakes in the rest of it
             return None
         key = (place, repr(rendered.value))
         if key not in self._tasks:  # most hosts get the same task
@@ -257,6 +258,7 @@ class _Reader:
 
     def _render(self, place: Place, variables: Variables) -> _Rendered:
         templated: set[Place] = set()
+        broken: set[Place] = set()
 
         def render(value: Any, at: Place) -> Any:
             if isinstance(value, dict):
@@ -269,18 +271,20 @@ class _Reader:
                     return variables.render(value)
                 except TemplateFailure as failure:
                     self._problem(str(failure), self._document.mark(at))
+                    broken.add(at[len(place) :])
                     return None
             if at[-2:-1] == ("environment",) and value is not None:
                 # As typed: YAML would make 1.1 of 1.10 and True of yes.
                 return self._document.scalars.get(at, value)
             return value
 
+        value = render(_at(self._document.value, place), place)
         return _Rendered(
-            value=render(_at(self._document.value, place), place), templated=frozenset(templated)
+            value=_without(value, broken), templated=frozenset(templated), broken=frozenset(broken)
         )
 
     def _resolve(self, rendered: _Rendered, place: Place) -> Task | None:
-        model = self._validate(TaskModel, rendered.value, place, rendered.templated)
+        model = self._validate(TaskModel, rendered.value, place, rendered.templated, rendered.broken)
         if model is None:
             return None
         for module in MODULES:
@@ -370,7 +374,12 @@ class _Reader:
     # -- validation -------------------------------------------------------------------------------------
 
     def _validate(
-        self, kind: type[_Model], value: Any, place: Place, templated: frozenset[Place]
+        self,
+        kind: type[_Model],
+        value: Any,
+        place: Place,
+        templated: frozenset[Place],
+        broken: frozenset[Place] = frozenset(),
     ) -> _Model | None:
         """The model of `value`; on mistakes the one of what is left without them, so that it is read too."""
         try:
@@ -378,6 +387,8 @@ class _Reader:
         except ValidationError as error:
             details: dict[Place, list[ErrorDetails]] = {}
             for detail in error.errors(include_url=False):
+                if detail["loc"] in broken:
+                    continue  # it is missing because its template failed, which was said
                 details.setdefault(self._known_part(tuple(detail["loc"]), place), []).append(detail)
         # Of a union every member complains: one that got further than the rest is the one that was meant.
         details = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from typing import Annotated, Any, Literal
@@ -13,7 +14,8 @@ from deployer.desired import ExecTest, HealthTest, HttpTest, RestartPolicy, TcpT
 
 SERVICE_NAME = r"[a-z0-9][a-z0-9_.-]{0,62}"
 USER_NAME = r"[a-z_][a-z0-9_-]{0,31}"  # useradd(8), CAVEATS
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h)")
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h)", re.ASCII)
+_NUMBER = re.compile(r"\s*\d+(?:\.\d+)?\s*", re.ASCII)
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -23,13 +25,13 @@ def parse_duration(value: Any) -> float:
     Raises ValueError.
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
-        if value >= 0:
+        if 0 <= value < math.inf:
             return float(value)
     elif isinstance(value, str):
         parts = _DURATION_PART.findall(value)
         if parts and "".join(number + unit for number, unit in parts) == value.strip():
             return sum(float(number) * _SECONDS[unit] for number, unit in parts)
-        if value.strip().replace(".", "", 1).isdigit():
+        if _NUMBER.fullmatch(value):
             return float(value)
     raise ValueError("must be a duration such as 500ms, 10s or 1m30s")
 
@@ -66,7 +68,7 @@ def _restart(value: Any) -> RestartPolicy:
         value = "no"  # YAML 1.1 reads a bare `no` as false
     if isinstance(value, str):
         name, colon, count = value.partition(":")
-        if name == "on-failure" and (not colon or count.isdigit()):
+        if name == "on-failure" and (not colon or re.fullmatch("[0-9]{1,9}", count)):
             return RestartPolicy(name="on-failure", max_retries=int(count) if colon else None)
         if name in {"no", "always", "unless-stopped"} and not colon:
             return RestartPolicy(name=name)  # type: ignore[arg-type]  # just checked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from deployer.load.template import Variables
     from deployer.target import HostKeyChecking
 
+_DIGITS = re.compile(r"[0-9]{1,9}")
 _TRUE = {"true", "yes", "on", "1", "y", "t"}  # Ansible's BOOLEANS_TRUE
 _FALSE = {"false", "no", "off", "0", "n", "f"}
 
@@ -66,10 +68,12 @@ def make_target(
     known_hosts = tuple(
         Path(path).expanduser() for path in ssh.get("userknownhostsfile", "").split() if path != "none"
     )
-    timeout = ssh.get("connecttimeout") or read.text("ansible_ssh_timeout", "ansible_timeout")
+    timeout = read.seconds("ansible_ssh_timeout", "ansible_timeout")
+    if _DIGITS.fullmatch(ssh.get("connecttimeout", "")):
+        timeout = float(ssh["connecttimeout"])
     return Target(
         address=read.text("ansible_host", "ansible_ssh_host") or name,
-        port=port or (int(ssh["port"]) if ssh.get("port", "").isdigit() else None),
+        port=port or (int(ssh["port"]) if _DIGITS.fullmatch(ssh.get("port", "")) else None),
         user=read.text("ansible_user", "ansible_ssh_user")
         or ssh.get("user")
         or play.remote_user
@@ -82,7 +86,7 @@ def make_target(
         proxy_jump=ssh.get("proxyjump"),
         proxy_command=ssh.get("proxycommand"),
         ssh_config=Path(ssh["configfile"]).expanduser() if "configfile" in ssh else None,
-        connect_timeout=float(timeout) if timeout and timeout.isdigit() else options.timeout,
+        connect_timeout=timeout or options.timeout,
     )
 
 
@@ -141,6 +145,7 @@ _HARMLESS = {  # about OpenSSH's own connection sharing and manners; without mea
     "serveralivecountmax",
     "tcpkeepalive",
 }
+_OPTION = re.compile(r"\s*([^\s=]*)\s*=?\s*(.*?)\s*", re.DOTALL)  # ssh_config(5): a blank, or one =
 _FLAGS = {"-F": "configfile", "-J": "proxyjump", "-i": "identityfile", "-l": "user", "-p": "port"}
 
 
@@ -165,7 +170,7 @@ def _ssh_arguments(read: _Reader) -> dict[str, str]:
             value = attached or words.pop(0)
             key = _FLAGS.get(flag, "")
             if flag == "-o":
-                key, _, value = (part.strip() for part in value.replace(" ", "=", 1).partition("="))
+                key, value = _OPTION.fullmatch(value).groups()  # type: ignore[union-attr]  # matches any text
                 key = key.lower()
                 if key in _HARMLESS:
                     continue
@@ -212,9 +217,17 @@ class _Reader:
         name, value = self._first(names)
         if value is None:
             return None
-        if not str(value).isdigit() or not 0 < int(value) < 65536:  # noqa: PLR2004  a TCP port
+        if not _DIGITS.fullmatch(str(value)) or not 0 < int(value) < 65536:  # noqa: PLR2004  a TCP port
             raise self.bad(name, "must be a port number")
         return int(value)
+
+    def seconds(self, *names: str) -> float | None:
+        name, value = self._first(names)
+        if value is None:
+            return None
+        if not _DIGITS.fullmatch(str(value)):
+            raise self.bad(name, "must be a number of seconds")
+        return float(value)
 
     def boolean(self, *names: str) -> bool | None:
         name, value = self._first(names)

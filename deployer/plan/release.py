@@ -79,7 +79,7 @@ def read_healthcheck(about: str) -> Healthcheck | None:
             kind = kinds[test.pop("kind")]
             test = kind(**{key: tuple(value) if key == "argv" else value for key, value in test.items()})
         return Healthcheck(test=test, **facts)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None  # written by a version that did not, or by hand
 
 

@@ -27,6 +27,7 @@ from paramiko.config import SSHConfig
 from paramiko.pkey import UnknownKeyType
 
 from deployer.errors import HostError, UnreachableError
+from deployer.remote.known_hosts import KnownKey, read_known_hosts
 from deployer.remote.remote import ForwardingRefusedError, Remote, Reply, TcpChannel, last_line
 from deployer.remote.script import HELLO, assemble, boot_command
 
@@ -44,6 +45,7 @@ _SLICE = 64 * 1024  # bytes a send; paramiko's sendall of one large object is qu
 _STARTS_PER_SERVER = 8  # below sshd_config(5) MaxStartups 10:30:100, where it begins to drop
 _BANNER_TRIES = 4
 _SYSTEM_KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2", "/etc/ssh/ssh_known_hosts")
+_SILENCE = 30  # seconds without an answer to what was sent, after which a connection is dead
 _SUDO_PROMPT = "deployer-asks-for-the-sudo-password"
 
 
@@ -79,7 +81,7 @@ class Connector:
     def __init__(self, *, ask_passphrase: Callable[[Path], Secret | None]) -> None:
         self._ask_passphrase = ask_passphrase
         self._configs: dict[Path | None, SSHConfig] = {}
-        self._known_hosts: dict[Path, paramiko.HostKeys] = {}
+        self._known_hosts: dict[Path, list[KnownKey]] = {}
         self._keys: dict[Path, paramiko.PKey | UnreachableError] = {}
         self._jumps: dict[Target, Any] = {}
         self._starts: dict[str, threading.Semaphore] = {}
@@ -183,6 +185,8 @@ class Connector:
             sock = socket.create_connection((route.address, route.port), timeout=target.connect_timeout)
             # Paramiko leaves Nagle on, which costs a delayed acknowledgement a message.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):  # unset, tcp(7) waits for a quarter of an hour
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SILENCE * 1000)
             kwargs["sock"] = sock
         if target.password:
             kwargs["password"] = target.password.reveal()
@@ -233,19 +237,19 @@ class Connector:
 
     def _trust(self, client: Any, route: _Route) -> None:
         """Give `client` the known keys of this one server; Fabric's own policy would accept any."""
-        for path in route.known_hosts:
-            known = self._known(path).lookup(route.known_name)
-            for kind, key in (known or {}).items():
-                client.get_host_keys().add(route.dialled_name, kind, key)
-        client.set_missing_host_key_policy(_Policy(route, self._remember))
+        known = [key for path in route.known_hosts for key in self._known(path)]
+        revoked = frozenset(key.blob for key in known if key.marker == "@revoked")
+        for key in known:
+            if not key.marker and key.blob not in revoked and key.is_for(route.known_name):
+                with suppress(paramiko.SSHException, UnknownKeyType, ValueError, IndexError):
+                    loaded = paramiko.PKey.from_type_string(key.kind, key.blob)
+                    client.get_host_keys().add(route.dialled_name, key.kind, loaded)
+        client.set_missing_host_key_policy(_Policy(route, self._remember, revoked))
 
-    def _known(self, path: Path) -> paramiko.HostKeys:
+    def _known(self, path: Path) -> list[KnownKey]:
         with self._lock:
             if path not in self._known_hosts:
-                keys = paramiko.HostKeys()
-                if path.is_file():
-                    keys.load(str(path))
-                self._known_hosts[path] = keys
+                self._known_hosts[path] = read_known_hosts(path)
             return self._known_hosts[path]
 
     def _remember(self, route: _Route, key: paramiko.PKey) -> None:
@@ -255,7 +259,8 @@ class Connector:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with path.open("a", encoding="ascii") as file:
                 file.write(f"{route.known_name} {key.get_name()} {key.get_base64()}\n")
-            self._known(path).add(route.known_name, key.get_name(), key)
+            new = KnownKey(names=(route.known_name,), kind=key.get_name(), blob=key.asbytes())
+            self._known(path).append(new)
 
     # -- keys -------------------------------------------------------------------------------------------
 
@@ -323,12 +328,18 @@ class Connector:
 class _Policy(paramiko.MissingHostKeyPolicy):
     """Called for a server without a known key of the offered type, before authentication."""
 
-    def __init__(self, route: _Route, remember: Callable[[_Route, paramiko.PKey], None]) -> None:
+    def __init__(
+        self, route: _Route, remember: Callable[[_Route, paramiko.PKey], None], revoked: frozenset[bytes]
+    ) -> None:
         self._route = route
         self._remember = remember
+        self._revoked = revoked
 
     def missing_host_key(self, client: Any, hostname: str, key: paramiko.PKey) -> None:
         route = self._route
+        if key.asbytes() in self._revoked:
+            message = f"the host key of {route.known_name} is revoked in known_hosts; nothing was sent"
+            raise UnreachableError("host_key_revoked", message, hint="give the host a new key")
         if client.get_host_keys().lookup(hostname):
             raise _changed(route, key)
         if not route.accept_new:
@@ -348,7 +359,7 @@ class _SshRemote:
     def __init__(self, connection: Any, route: _Route, become: Become | None) -> None:
         self._connection = connection
         self._transport: paramiko.Transport = connection.transport
-        self._transport.set_keepalive(30)  # seconds; a quiet command must not be taken for a dead line
+        self._transport.set_keepalive(_SILENCE)  # a quiet command must not be taken for a dead line
         # Under root's login sudo would add nothing, and minimal hosts do without it.
         self._become = None if become and become.user == route.user else become
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import re
 import ssl
 import time
 from typing import TYPE_CHECKING, cast
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _ENOUGH = 16 * 1024  # bytes of head and body; the rest is not read
 _BODY = 2048
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,15})[ \t]*(?:\r\n|$)", re.IGNORECASE)
 
 
 def get(channel: TcpChannel, test: HttpTest, *, timeout: float) -> tuple[int, str]:
@@ -40,7 +42,7 @@ def get(channel: TcpChannel, test: HttpTest, *, timeout: float) -> tuple[int, st
     )
     stream.sendall(request.encode("ascii"))
     received = bytearray()
-    while len(received) < _ENOUGH:
+    while len(received) < _ENOUGH and not _is_whole(received):
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
@@ -52,6 +54,13 @@ def get(channel: TcpChannel, test: HttpTest, *, timeout: float) -> tuple[int, st
     if not received:
         raise ConnectionResetError("the connection was closed without an answer")
     return _parse(bytes(received))
+
+
+def _is_whole(answer: bytearray) -> bool:
+    """Whether the body is as long as was announced: not every server closes then, as it was asked to."""
+    head, end, body = answer.partition(b"\r\n\r\n")
+    length = _LENGTH.search(head) if end else None
+    return length is not None and len(body) >= int(length[1])
 
 
 def _parse(answer: bytes) -> tuple[int, str]:

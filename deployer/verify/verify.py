@@ -106,7 +106,7 @@ def verify(
             )
         )
         if not answer.healthy and patience.attempts > 1:  # the first may be too early, and an exec costs
-            _check_alive(remote, service, state, last)
+            check_alive(remote, service, state, answer=last)
         if enough:
             message = f"not healthy after {patience.attempts} attempts in {now - started:.1f} s"
             raise UnhealthyError("unhealthy", message, answer=last)
@@ -151,7 +151,8 @@ def _prober(remote: Remote, host: str, service: Service, emit: Listener) -> Prob
     return Prober(remote, service, fell_back=fell_back)
 
 
-def _check_alive(remote: Remote, service: Service, before: UnitState, answer: str) -> None:
+def check_alive(remote: Remote, service: Service, before: UnitState, *, answer: str = "") -> None:
+    """Whether the process that `before` shows still runs.  Raises UnhealthyError."""
     state = ask_state(remote, service.name)
     if state.restarts or state.main_pid != before.main_pid:
         raise _died(state, answer)

@@ -1,0 +1,50 @@
+"""A host's log from a moment on, and more that `machine` does not ask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.hosts.host import TestHost
+
+
+def exists(host: TestHost, path: str) -> bool:
+    """Whether there is anything at `path`, a link that leads nowhere included."""
+    return host.nsenter(["sh", "-c", '[ -e "$1" ] || [ -L "$1" ]', "sh", path], check=False).returncode == 0
+
+
+def show(host: TestHost, service: str, *properties: str) -> dict[str, str]:
+    """Properties of the service's unit."""
+    words = ["systemctl", "show", f"--property={','.join(properties)}", f"{service}.service"]
+    lines = host.nsenter(words).stdout.decode().splitlines()
+    return dict(line.split("=", 1) for line in lines)
+
+
+def active(host: TestHost, service: str) -> str:
+    """The unit's ActiveState."""
+    return show(host, service, "ActiveState")["ActiveState"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Journal:
+    """What a host writes to its log from now on."""
+
+    host: TestHost
+    cursor: str
+
+    @classmethod
+    def from_now(cls, host: TestHost) -> Journal:
+        """Begin here."""
+        said = host.nsenter(["journalctl", "--quiet", "--lines=1", "--output=cat", "--show-cursor"]).stdout
+        return cls(host=host, cursor=said.decode().rpartition("-- cursor: ")[2].strip())
+
+    def of(self, *programs: str) -> list[str]:
+        """The lines of some programs, by the names they log under; of all, if none is named."""
+        named = [f"--identifier={program}" for program in programs]
+        words = ["journalctl", "--quiet", "--output=cat", f"--after-cursor={self.cursor}", *named]
+        return self.host.nsenter(words).stdout.decode(errors="replace").splitlines()
+
+    def sshd(self) -> list[str]:
+        """The lines of sshd, which has two programs since OpenSSH 9.8."""
+        return self.of("sshd", "sshd-session")

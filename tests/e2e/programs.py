@@ -1,0 +1,39 @@
+"""Services that are a few lines of shell, for what the sample service is too well-behaved for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tests.e2e.site import Site
+
+
+def script(site: Site, name: str, text: str, *, shell: str = "/bin/sh") -> str:
+    """Write an executable script into the site's folder; the path as its playbooks name it."""
+    file = site.folder / name
+    file.write_text(f"#!{shell}\n{text}\n")
+    file.chmod(0o755)
+    return name
+
+
+def sleeper(site: Site) -> str:
+    """A service that does nothing, and stays up."""
+    return script(site, "sleeper", "exec sleep infinity")
+
+
+def task(name: str, binary: str, **keys: Any) -> dict[str, Any]:
+    """A service task without a health test, that is good after a blink of staying up."""
+    healthcheck = {"disable": True, "stay_up": "300ms"}
+    return {"service": {"name": name, "binary": binary, "healthcheck": healthcheck} | keys}
+
+
+def inventory(file: Path, hosts: Mapping[str, Mapping[str, object]], **common: object) -> str:
+    """Write an inventory: variables by host, and those of all; the path, for `-i`."""
+    content = {"all": {"hosts": {name: dict(own) for name, own in hosts.items()}, "vars": common}}
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    return str(file)

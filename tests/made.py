@@ -1,0 +1,135 @@
+"""Made-up services, hosts and states for tests that need no host; every part can be replaced by keyword."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from deployer import init
+from deployer.desired import (
+    Binary,
+    CommandTask,
+    DesiredHost,
+    Healthcheck,
+    HttpTest,
+    RestartPolicy,
+    Service,
+    ServiceTask,
+)
+from deployer.init import UnitState
+from deployer.observe.observation import Disk, File, Observation, ServiceObservation
+from deployer.plan.release import release_files
+from deployer.secret import Secret
+from deployer.target import Target
+
+DIGEST = "0123456789ab" + "c" * 52
+RELEASE = "20250101T000000Z-0123456789ab"
+HTTP = HttpTest(url="http://127.0.0.1:8080/health", tls=False, host="127.0.0.1", port=8080, path="/health")
+
+
+def make_healthcheck(**parts: Any) -> Healthcheck:
+    usual: dict[str, Any] = {
+        "test": HTTP,
+        "interval": 1.0,
+        "timeout": 2.0,
+        "retries": 3,
+        "start_period": 10.0,
+        "start_interval": 0.1,
+        "stay_up": 3.0,
+    }
+    return Healthcheck(**usual | parts)
+
+
+def make_binary(**parts: Any) -> Binary:
+    usual: dict[str, Any] = {
+        "path": Path("bin/server"),
+        "name": "server",
+        "sha256": DIGEST,
+        "size": 10_000_000,
+        "machine": "x86_64",
+    }
+    return Binary(**usual | parts)
+
+
+def make_service(**parts: Any) -> Service:
+    usual: dict[str, Any] = {
+        "name": "app",
+        "binary": make_binary(),
+        "command": (),
+        "environment": (("TOKEN", Secret("hunter2")),),
+        "user": "app",
+        "restart": RestartPolicy(name="unless-stopped"),
+        "ports": (),
+        "healthcheck": make_healthcheck(),
+        "stop_grace_period": 10.0,
+        "keep_releases": 5,
+    }
+    return Service(**usual | parts)
+
+
+def make_host(name: str, *services: Service, commands: tuple[CommandTask, ...] = ()) -> DesiredHost:
+    deploys = tuple(ServiceTask(name=service.name, service=service) for service in services)
+    return DesiredHost(name=name, target=Target(address=name), tasks=(*deploys, *commands))
+
+
+def make_unit(**parts: Any) -> UnitState:
+    usual: dict[str, Any] = {
+        "known": True,
+        "source": init.unit_path("app"),
+        "active": "active",
+        "sub": "running",
+        "result": "success",
+        "main_pid": 42,
+        "restarts": 0,
+        "exit_code": 0,
+        "exit_status": 0,
+        "stale": False,
+    }
+    return UnitState(**usual | parts)
+
+
+def make_seen(**parts: Any) -> ServiceObservation:
+    """A service as it stands where RELEASE of `make_service()` was deployed."""
+    usual: dict[str, Any] = {
+        "current": RELEASE,
+        "current_is_link": True,
+        "releases": {RELEASE: True},
+        "at_boot": "unless-stopped",
+        "stopped_by_operator": False,
+        "unit": make_unit(),
+    }
+    return ServiceObservation(**usual | parts)
+
+
+def make_files(service: Service) -> dict[str, File]:
+    """The files of a host on which `service` is deployed."""
+    wanted = release_files(service)
+    folder = f"/opt/{service.name}/current"
+    helpers = {
+        path: File(sha256=sha256(text.encode()).hexdigest(), mode="755", owner="root", group="root")
+        for path, text in init.helper_files().items()
+    }
+    return {
+        f"{folder}/{service.binary.name}": File(sha256=service.binary.sha256, mode="755", owner="root"),
+        f"{folder}/.env": File(sha256=wanted.env_sha256, mode="640", owner="root", group=service.user),
+        init.unit_path(service.name): File(sha256=wanted.unit_sha256, mode="644", owner="root"),
+        **helpers,
+    }
+
+
+def make_observation(seen: ServiceObservation | None = None, **parts: Any) -> Observation:
+    """A host on which `make_service()` is deployed and runs, or as `seen` says."""
+    roomy = Disk(free=10**10, options=frozenset({"rw"}))
+    usual: dict[str, Any] = {
+        "uid": 0,
+        "machine": "x86_64",
+        "init": "systemd",
+        "init_version": "252",
+        "tools": frozenset({"zstd", "gzip"}),
+        "disks": {"/opt": roomy, "/etc": roomy, "/var/lib": roomy},
+        "files": make_files(make_service()),
+        "contents": {},
+        "services": {"app": seen or make_seen()},
+    }
+    return Observation(**usual | parts)
