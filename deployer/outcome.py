@@ -117,7 +117,7 @@ def exit_code(outcomes: Collection[Outcome], *, interrupted: bool = False) -> Ex
     kinds = {type(outcome) for outcome in outcomes}
     if interrupted:
         return ExitCode.INTERRUPTED
-    if kinds & {Failed, Reverted}:
+    if kinds & {Failed, Reverted, NotAttempted}:
         person = any(isinstance(outcome, Failed) and outcome.needs_person for outcome in outcomes)
         moved = any(isinstance(outcome, OperatorStopped) and outcome.changed for outcome in outcomes)
         return ExitCode.MIXED if person or moved or Changed in kinds else ExitCode.FAILED

@@ -31,7 +31,7 @@ def run_command(
     """
     emit(StageStarted(host=host, stage="command", service=task.name))
     reply = remote.run(read_script("command/command.sh"), task.argv, timeout=_SECONDS)
-    output = redact(reply.stdout[-_SHOWN:]).rstrip()
+    output = redact(reply.stdout)[-_SHOWN:].rstrip()
     emit(CommandFinished(host=host, task=task.name, status=reply.status, output=output))
     if reply.status != 0:
         detail = last_line(output)

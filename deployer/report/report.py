@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,9 +36,27 @@ def reporting(*, run: str, json: bool, check: bool) -> Iterator[Listener]:
 
 def _one_at_a_time(listener: Listener) -> Listener:
     lock = threading.Lock()
+    silent = False
 
     def tell(event: Event) -> None:
+        nonlocal silent
         with lock:
-            listener(event)
+            if silent:
+                return
+            try:
+                listener(event)
+            except Exception as error:  # noqa: BLE001  whatever it is, no host may be left half done for it
+                silent = True
+                _give_up(error)
 
     return tell
+
+
+def _give_up(error: Exception) -> None:
+    """Standard output is gone (`deployer run ... | head`, a full disk): the run goes on without it."""
+    reason = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+    with suppress(OSError, ValueError):
+        print(f"deployer: no more output ({reason}); the run goes on", file=sys.stderr)  # noqa: T201  the last resort
+    if isinstance(error, OSError):
+        with suppress(OSError, ValueError):  # else Python fails once more when it flushes at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -30,7 +30,7 @@ _GOOD = range(200, 400)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What one test said; `detail` is text from the host, not yet free of secrets."""
+    """What one test said; `detail` is a line of text from the host, secrets removed."""
 
     healthy: bool
     detail: str
@@ -39,9 +39,17 @@ class Answer:
 class Prober:
     """Asks one service's health test, over a forwarded channel where the server allows one."""
 
-    def __init__(self, remote: Remote, service: Service, *, fell_back: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        remote: Remote,
+        service: Service,
+        *,
+        redact: Callable[[str], str],
+        fell_back: Callable[[str], None],
+    ) -> None:
         self._remote = remote
         self._service = service
+        self._redact = redact
         self._fell_back = fell_back
         self._forwarding = True
 
@@ -69,7 +77,7 @@ class Prober:
             try:
                 if isinstance(test, TcpTest):
                     return Answer(healthy=True, detail="connected")
-                return _http_answer(*over_ssh.get(channel, test, timeout=timeout))
+                return self._http_answer(*over_ssh.get(channel, test, timeout=timeout))
             finally:
                 channel.close()
         except TimeoutError:
@@ -99,18 +107,17 @@ class Prober:
             raise HostError("no_probe", message, hint="allow AllowTcpForwarding local, or install curl there")
         if isinstance(test, HttpTest) and (head := _HTTP_HEAD.search(output)):
             body = re.split(r"\r?\n\r?\n", output, maxsplit=1)
-            return _http_answer(int(head[1]), body[1] if len(body) > 1 else "")
+            return self._http_answer(int(head[1]), body[1] if len(body) > 1 else "")
         if status == 0 and not isinstance(test, HttpTest):
-            return Answer(healthy=True, detail=_short(last_line(output)) or "exit status 0")
-        detail = _short(last_line(output))
+            return Answer(healthy=True, detail=self._short(last_line(output)) or "exit status 0")
+        detail = self._short(last_line(output))
         return Answer(healthy=False, detail=f"exit status {status}" + (f": {detail}" if detail else ""))
 
+    def _http_answer(self, status: int, body: str) -> Answer:
+        shown = self._short(body)
+        return Answer(healthy=status in _GOOD, detail=f"{status}" + (f" {shown}" if shown else ""))
 
-def _http_answer(status: int, body: str) -> Answer:
-    shown = _short(body)
-    return Answer(healthy=status in _GOOD, detail=f"{status}" + (f" {shown}" if shown else ""))
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _SHOWN else line[:_SHOWN] + "..."
+    def _short(self, text: str) -> str:
+        # Redacted first: half a secret would not be recognised.
+        line = " ".join(self._redact(text).split())
+        return line if len(line) <= _SHOWN else line[:_SHOWN] + "..."

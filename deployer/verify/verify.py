@@ -87,13 +87,13 @@ def verify(
     check = service.healthcheck
     started = clock.now()
     patience = Patience(check=check, started=started)
-    prober = _prober(remote, host, service, emit)
+    prober = _prober(remote, host, service, redact, emit)
     if state.main_pid == 0:
         raise _died(state, "")
     while True:
         answer = prober.ask()
         now = clock.now()
-        detail = redact(answer.detail)
+        detail = answer.detail
         last = detail
         enough = not patience.after(answer, now)
         emit(
@@ -125,13 +125,13 @@ def check_running(
 
     Raises UnhealthyError.
     """
-    prober = _prober(remote, host, service, emit)
+    prober = _prober(remote, host, service, redact, emit)
     patience = Patience(check=service.healthcheck, started=clock.now() - service.healthcheck.start_period)
     while True:
         answer = prober.ask()
         if answer.healthy:
             return
-        detail = redact(answer.detail)
+        detail = answer.detail
         going_on = patience.after(answer, clock.now())
         emit(
             HealthProbed(
@@ -144,11 +144,13 @@ def check_running(
         clock.sleep(patience.pause(clock.now()))
 
 
-def _prober(remote: Remote, host: str, service: Service, emit: Listener) -> Prober:
+def _prober(
+    remote: Remote, host: str, service: Service, redact: Callable[[str], str], emit: Listener
+) -> Prober:
     def fell_back(detail: str) -> None:
         emit(ProbeFellBack(host=host, service=service.name, detail=detail))
 
-    return Prober(remote, service, fell_back=fell_back)
+    return Prober(remote, service, redact=redact, fell_back=fell_back)
 
 
 def check_alive(remote: Remote, service: Service, before: UnitState, *, answer: str = "") -> None:

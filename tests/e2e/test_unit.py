@@ -240,10 +240,11 @@ def test_each_restart_policy_does_what_docker_means_by_it(site: Site, lab: Lab) 
     policies = {
         "unit-no": "no",
         "unit-always": "always",
-        "unit-failing": "on-failure:2",
         "unit-done": "on-failure:2",
         "unit-retrying": "on-failure",
         "unit-unless": "unless-stopped",
+        # The last one: systemd 252 forgets how often a unit was started when another one is installed.
+        "unit-failing": "on-failure:2",
     }
     site.write([obedient(site, name, policy) for name, policy in policies.items()], hosts="host1,host2")
     assert site.run().code == 0

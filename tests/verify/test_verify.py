@@ -236,6 +236,7 @@ def test_a_host_that_knows_nothing_of_the_unit_is_an_error(trial: Trial) -> None
         (SICK, False, "503 sick"),
         (b"HTTP/1.1 200 OK\r\n\r\n a\n\n b\t" + b"x" * 300, True, f"200 a b {'x' * 196}..."),
         (b"HTTP/1.1 200 OK\r\n\r\nhunter2", True, "200 ***"),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 197 + b"hunter2", True, f"200 {'x' * 197}***"),  # not cut in two
         (b"SSH-2.0-OpenSSH\r\n", False, "the answer is not HTTP"),
         (b"", False, "the connection was closed without an answer"),
         (ConnectionRefusedError("connection refused"), False, "connection refused"),
