@@ -196,9 +196,6 @@ def main() -> None:
         click.echo("deployer: interrupted; hosts in flight were left as they are", err=True)
         sys.stdout.flush()
         os._exit(130)  # threads that still work on hosts would be waited for
-    except BrokenPipeError:  # `deployer ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
     except Exception as error:
         if os.environ.get("DEPLOYER_DEBUG"):
             raise

@@ -6,20 +6,20 @@ check() { # SERVICE PID
   [ "$2" = 0 ] || [ "$(init_main_pid "$1")" = "$2" ] || fail crashed "$1 did not stay up"
 }
 
-prune() { # SERVICE PREVIOUS KEEP: releases sort by the time they were made
+prune() { # SERVICE PREVIOUS KEEP: no more than KEEP are left; releases sort by the time they were made
   service=$1 previous=$2 keep=$3 root=/opt/$1
   current=$(readlink "$root/current")
   current=${current##*/}
   set -- "$root"/releases/*/
-  while [ $# -gt "$keep" ]; do
-    old=${1%/}
+  left=$#
+  for old; do
+    [ "$left" -gt "$keep" ] || break
+    old=${old%/}
     old=${old##*/}
-    shift
     case $old in "$current" | "$previous" | '*') continue ;; esac
     rm -rf "${root:?}/releases/$old" "/var/lib/deployer/$service/bad/$old"
+    left=$((left - 1))
   done
-  # What runs that died while they staged have left.
-  find "$root/releases" -maxdepth 1 -name '.staging-*' -mmin +60 -exec rm -rf {} +
 }
 
 all=$*

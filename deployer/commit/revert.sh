@@ -6,8 +6,11 @@
 service=$1 failed=$2 previous=$3 start=$4
 say "= state"
 init_show "$service"
+switched=$(since "$service")
+say "= end"
+init_last_end "$service" "$switched"
 say "= journal"
-init_journal "$service" 20 "$(since "$service")"
+init_journal "$service" 20 "$switched"
 say "= reverted"
 mkdir -p "/var/lib/deployer/$service/bad" && : >"/var/lib/deployer/$service/bad/$failed" && durable "/var/lib/deployer/$service/bad"
 if [ "$previous" = - ]; then

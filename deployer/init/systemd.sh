@@ -73,6 +73,15 @@ init_stop() { # SERVICE: stop it and keep it from starting at boot; not the oper
   rm -f "$stopped/$1.service"
 }
 
+init_last_end() { # SERVICE SINCE: how a main process ended last; a restart makes systemctl show forget it
+  # The message is SD_MESSAGE_UNIT_PROCESS_EXIT.
+  journalctl --unit "$1.service" --since "@$2" --no-pager --quiet --output cat \
+    MESSAGE_ID=98e322203f7a4ed290d09fe03c09fe15 2>/dev/null | sed -n \
+    -e 's/.*: Main process exited, code=exited, status=\([0-9]*\).*/exited with status \1/p' \
+    -e 's/.*: Main process exited, code=[kd][a-z]*, status=\([0-9]*\).*/was killed by signal \1/p' | tail -n 1
+}
+
 init_journal() { # SERVICE LINES SINCE: its last lines of log, none from before SINCE, in seconds since 1970
-  journalctl --unit "$1.service" --lines "$2" --since "@$3" --no-pager --quiet --output short-iso 2>/dev/null
+  # Before systemd 254 --lines together with --since means the first ones.
+  journalctl --unit "$1.service" --since "@$3" --no-pager --quiet --output short-iso 2>/dev/null | tail -n "$2"
 }

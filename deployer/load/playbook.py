@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +13,7 @@ from deployer.desired import CommandTask, DesiredHost, Healthcheck, Play, Servic
 from deployer.errors import LoadError, Problem, did_you_mean
 from deployer.load.binary import read_binary
 from deployer.load.dotenv import read_dotenv, why_not_name, why_not_value
-from deployer.load.inventory import select, split_pattern
+from deployer.load.inventory import OutsideLimitError, select, split_pattern
 from deployer.load.schema import MODULES, PlayModel, TaskModel
 from deployer.load.target import BadVariableError, make_target
 from deployer.load.template import TemplateFailure, Variables, is_template
@@ -104,7 +104,11 @@ def read_plays(
     plays = [reader.play(index) for index in range(len(document.value))]
     if reader.problems:
         raise LoadError(reader.problems)
-    return tuple(play for play in plays if play is not None)
+    # As in Ansible, --limit may leave a play without hosts, but not all of them.
+    found = tuple(play for play in plays if play is not None)
+    if not found:
+        raise LoadError(reader.outside_limit)
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +134,8 @@ class _Reader:
         environ: Mapping[str, str],
     ) -> None:
         self.problems: list[Problem] = []
+        self.outside_limit: list[Problem] = []
+        self._failed_on: dict[Problem, list[str]] = {}  # a failed template -> hosts
         self._document = document
         self._folder = Path(document.file).parent
         self._inventory = inventory
@@ -159,9 +165,19 @@ class _Reader:
             self._problem("the play has no tasks", self._document.key_mark((*place, "tasks")))
         if model is None:
             return None
-        desired = [self._host(host, model, place, sound) for host in self._select(model, place)]
+        hosts = self._select(model, place)
+        desired = [self._host(host, model, place, sound) for host in hosts]
+        self._tell_failed_templates(len(hosts))
         name = model.name or _joined(model.hosts)
-        return Play(name=name, hosts=tuple(host for host in desired if host is not None))
+        return Play(name=name, hosts=tuple(host for host in desired if host is not None)) if hosts else None
+
+    def _tell_failed_templates(self, hosts: int) -> None:
+        """Once each; and if they fail on some hosts only, on which."""
+        for problem, names in self._failed_on.items():
+            others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            hint = f"on {names[0]}{others}" if len(names) < hosts else problem.hint
+            self.problems.append(replace(problem, hint=hint))
+        self._failed_on.clear()
 
     def _select(self, model: PlayModel, place: Place) -> tuple[Host, ...]:
         mark = self._document.mark((*place, "hosts"))
@@ -170,6 +186,8 @@ class _Reader:
             return select(self._inventory, str(pattern), mark=mark, limit=self._limit)
         except TemplateFailure as failure:
             self._problem(f"hosts: {failure}", mark)
+        except OutsideLimitError as error:
+            self.outside_limit.extend(error.problems)
         except LoadError as error:
             self.problems.extend(error.problems)
         return ()
@@ -214,7 +232,7 @@ class _Reader:
         names: dict[str, Mark] = {}
         for number in sound:
             task_place = (*place, "tasks", number)
-            task = self._task(task_place, variables)
+            task = self._task(task_place, variables, host.name)
             if isinstance(task, ServiceTask):
                 self._claim_name(task.service.name, task_place, names)
             if task is not None:
@@ -229,7 +247,7 @@ class _Reader:
             )
         except BadVariableError as error:
             self.problems.append(error.problem)
-        if len(self.problems) > before:
+        if len(self.problems) > before or self._failed_on:
             return None
         return DesiredHost(name=host.name, target=target, tasks=tuple(tasks))
 
@@ -246,8 +264,8 @@ class _Reader:
 
     # -- tasks ------------------------------------------------------------------------------------------
 
-    def _task(self, place: Place, variables: Variables) -> Task | None:
-        rendered = self._render(place, variables)
+    def _task(self, place: Place, variables: Variables, host: str) -> Task | None:
+        rendered = self._render(place, variables, host)
         if rendered.broken:
             self._resolve(rendered, place)  # for the mistakes in the rest of it
             return None
@@ -256,7 +274,7 @@ class _Reader:
             self._tasks[key] = self._resolve(rendered, place)
         return self._tasks[key]
 
-    def _render(self, place: Place, variables: Variables) -> _Rendered:
+    def _render(self, place: Place, variables: Variables, host: str) -> _Rendered:
         templated: set[Place] = set()
         broken: set[Place] = set()
 
@@ -270,7 +288,8 @@ class _Reader:
                 try:
                     return variables.render(value)
                 except TemplateFailure as failure:
-                    self._problem(str(failure), self._document.mark(at))
+                    problem = Problem(message=str(failure), mark=self._document.mark(at))
+                    self._failed_on.setdefault(problem, []).append(host)
                     broken.add(at[len(place) :])
                     return None
             if at[-2:-1] == ("environment",) and value is not None:
@@ -291,7 +310,8 @@ class _Reader:
             if rendered.value.get(module, "") is None:
                 self._problem(f"{module} is empty", self._document.key_mark((*place, module)))
         if model.command is not None:
-            name = model.name or " ".join(model.command)
+            # As it was typed: what a template puts into it may be a secret.
+            name = model.name or _as_typed(_at(self._document.value, (*place, "command")))
             return CommandTask(name=name, argv=tuple(model.command), run_once=model.run_once)
         if model.service is None:
             return None
@@ -520,6 +540,10 @@ def _without(value: Any, places: Iterable[Place]) -> Any:
         for key, item in value.items()
         if all(rest and isinstance(item, dict) for rest in heads.get(key, ()))
     }
+
+
+def _as_typed(command: str | list[Any]) -> str:
+    return command if isinstance(command, str) else " ".join(map(str, command))
 
 
 def _at(value: Any, place: Place) -> Any:

@@ -132,6 +132,8 @@ def _state_changes(
             changes.append(Change(kind="boot", detail=detail))
         if unit.active in {"inactive", "failed"} and not seen.stopped_by_operator:
             changes.append(Change(kind="start", detail=f"it is {unit.active}"))
+        elif unit.active == "activating" and unit.restarts:
+            changes.append(Change(kind="start", detail="it crashed and waits to be restarted"))
     return changes
 
 

@@ -359,7 +359,7 @@ class _SshRemote:
     def __init__(self, connection: Any, route: _Route, become: Become | None) -> None:
         self._connection = connection
         self._transport: paramiko.Transport = connection.transport
-        self._transport.set_keepalive(_SILENCE)  # a quiet command must not be taken for a dead line
+        self._transport.set_keepalive(_SILENCE // 3)  # quiet is not dead, and dead is seen
         # Under root's login sudo would add nothing, and minimal hosts do without it.
         self._become = None if become and become.user == route.user else become
 

@@ -175,7 +175,7 @@ class ConsoleReport:
     def _finished(self, event: HostFinished) -> None:
         outcome = event.outcome
         sign, style = _STYLES[type(outcome)]
-        head = f"  [{style}]{sign} {escape(event.host):<20} {NAMES[type(outcome)]:<12}[/]"
+        head = f"  [{style}]{sign} {escape(event.host):<20} {NAMES[type(outcome)]:<16}[/]"
         match outcome:
             case Changed():
                 detail = "; ".join(self._details.get(event.host, ()))

@@ -23,7 +23,7 @@ group=$(id -gn "$user")
 
 umask 022
 try cannot_write "cannot make $releases" mkdir -p "$releases" "/var/lib/deployer/$service"
-rm -rf "$new"
+rm -rf "$releases"/.staging-*    # what a run that died half-way left behind
 mkdir "$new" || give_up cannot_write "cannot make $new"
 
 # The .env has its owner and mode before it has its first byte.

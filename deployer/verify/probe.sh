@@ -47,7 +47,7 @@ as_user() { # SERVICE USER COMMAND...: in the release's folder, with a clean env
   cd "/opt/$1/current" || return 1
   user=$2
   shift 2
-  if has setpriv; then
+  if setpriv --reuid=0 true 2>/dev/null; then # busybox has one that cannot
     bounded env -i PATH="$PATH" setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups -- "$@"
   else
     # shellcheck disable=SC2016  # the inner shell expands these
@@ -65,5 +65,6 @@ probe() {
 
 answer=$(probe "$@" 2>&1 </dev/null)
 status=$?
-printf '%s\n' "$answer" | head -c 4096
+# Of a command the last line will be shown, of an answer the beginning.
+printf '%s\n' "$answer" | if [ "$kind" = exec ]; then tail -c 4096; else head -c 4096; fi
 say "exit $status"

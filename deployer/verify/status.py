@@ -37,10 +37,13 @@ def gather_evidence(remote: Remote, service: str, *, answer: str, redact: Callab
 
 
 def read_evidence(parts: dict[str, list[str]], *, answer: str, redact: Callable[[str], str]) -> Evidence:
-    """From the `state` and `journal` sections of a reply."""
+    """From the `state`, `end` and `journal` sections of a reply."""
     states = init.parse_states(parts.get("state", ()))
+    state = str(states[0]) if states else ""
+    if states and states[0].restarts and not states[0].exit_code:  # of the process before
+        state = ", main process ".join([state, *parts.get("end", ())])
     return Evidence(
         answer=answer,
-        state=str(states[0]) if states else "",
+        state=state,
         journal=tuple(redact(line) for line in parts.get("journal", ())),
     )

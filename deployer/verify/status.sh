@@ -2,6 +2,10 @@
 # status.sh SERVICE LINES - the state of the service, and the last LINES of its log.
 say "= state"
 init_show "$1"
+[ "$2" != 0 ] || exit 0
+switched=$(since "$1")
+say "= end"
+init_last_end "$1" "$switched"
 say "= journal"
-[ "$2" = 0 ] || init_journal "$1" "$2" "$(since "$1")"
+init_journal "$1" "$2" "$switched"
 exit 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,9 +42,14 @@ class Journal:
 
     def of(self, *programs: str) -> list[str]:
         """The lines of some programs, by the names they log under; of all, if none is named."""
-        named = [f"--identifier={program}" for program in programs]
-        words = ["journalctl", "--quiet", "--output=cat", f"--after-cursor={self.cursor}", *named]
-        return self.host.nsenter(words).stdout.decode(errors="replace").splitlines()
+        # Filtered here: before systemd 254 journalctl loses the first line that a filter lets through.
+        words = ["journalctl", "--quiet", "--output=json", f"--after-cursor={self.cursor}"]
+        records = [json.loads(line) for line in self.host.nsenter(words).stdout.splitlines()]
+        return [
+            str(record.get("MESSAGE", ""))
+            for record in records
+            if not programs or record.get("SYSLOG_IDENTIFIER") in programs
+        ]
 
     def sshd(self) -> list[str]:
         """The lines of sshd, which has two programs since OpenSSH 9.8."""

@@ -253,8 +253,7 @@ def test_the_current_release_is_kept_even_where_others_claim_to_be_newer(site: S
     for release in future:
         shell(host, 'cp -a "/opt/$1/current/." "/opt/$1/releases/$2"', name, release)
     deploy(site, idler(site, name, keep_releases=2, environment={"VALUE": "2"}), hosts="host1")
-    left = releases(host, name)
-    assert {previous, current(host, name)} <= set(left)
+    assert releases(host, name) == [previous, current(host, name)]
     assert environ(host, name)["VALUE"] == "2"
     assert host.read(f"/opt/{name}/current/idler") == IDLER.encode()
 
@@ -284,6 +283,28 @@ def test_a_killed_service_comes_back_by_itself_and_is_then_unchanged(site: Site)
     eventually(lambda: main_pid(host, name) not in (0, before), what="the restart")
     run = site.run()
     assert (run.code, run.outcomes) == (0, {"host2": "unchanged"})
+
+
+@pytest.mark.hosts
+def test_a_service_that_crashes_over_and_over_is_not_called_unchanged(site: Site) -> None:
+    """It has no health test that could tell, and the release matches."""
+    name, host = "loops", site.lab.hosts[0]
+    (site.folder / "needy").write_text("#!/bin/sh\n[ -e /srv/loops ] || exit 3\nexec sleep infinity\n")
+    shell(host, "touch /srv/loops")
+    deploy(site, idler(site, name, binary="needy"), hosts="host1")
+    shell(host, "rm /srv/loops; systemctl kill --signal=KILL loops")
+    eventually(lambda: int(unit(host, name)["NRestarts"]) > 4, what="a few crashes")
+    eventually(lambda: unit(host, name)["ActiveState"] == "activating", what="a pause between two")
+    run = site.run()
+    assert (run.code, run.outcomes) == (4, {"host1": "failed"}), run
+    assert run.finished["host1"]["needs_person"] is True
+    assert run.finished["host1"]["failure"]["cause"] == "crashed"
+    assert len(releases(host, name)) == 1
+
+    shell(host, "touch /srv/loops")
+    again = site.run()
+    assert again.code == 0, again
+    assert unit(host, name)["ActiveState"] == "active"
 
 
 @pytest.mark.hosts

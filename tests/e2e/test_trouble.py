@@ -334,7 +334,7 @@ def test_what_somebody_put_there_by_hand_is_not_touched(site: Site, lab: Lab, th
 
 def large_service(site: Site, name: str) -> dict[str, Any]:
     """One whose upload takes long enough to be disturbed, for no tool can make it smaller."""
-    content = b"#!/bin/sh\nexec sleep infinity\n" + random.Random(2).randbytes(80_000_000)  # noqa: S311
+    content = b"#!/bin/sh\nexec sleep infinity\n" + random.Random(2).randbytes(40_000_000)  # noqa: S311
     file = site.folder / "large"
     file.write_bytes(content)
     file.chmod(0o755)

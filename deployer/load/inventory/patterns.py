@@ -37,6 +37,10 @@ class _Word:
     said: str = ""
 
 
+class OutsideLimitError(LoadError):
+    """The pattern has hosts, and none of them is in --limit."""
+
+
 def select(
     inventory: Inventory, pattern: str, *, mark: Mark | None = None, limit: str | None = None
 ) -> tuple[Host, ...]:
@@ -46,6 +50,7 @@ def select(
 
     Raises:
         LoadError: unknown names, bad subscripts or regular expressions, or no host at all.
+        OutsideLimitError: no host that is in `limit` too.
 
     """
     hosts = {host.name: host for host in inventory.hosts}
@@ -68,7 +73,8 @@ def select(
         within = frozenset(allowed)
         chosen = tuple(name for name in chosen if name in within)
         if not chosen:
-            raise LoadError([Problem(message=f"no host of {pattern!r} is in --limit {limit!r}", mark=mark)])
+            message = f"no host of {pattern!r} is in --limit {limit!r}"
+            raise OutsideLimitError([Problem(message=message, mark=mark)])
     return tuple(hosts[name] for name in chosen)
 
 

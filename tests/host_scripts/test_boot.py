@@ -1,0 +1,107 @@
+"""A script, its arguments and the data for it travel on one standard input, and arrive as they were sent."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deployer.remote.script import HELLO, assemble, boot_command, read_script
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SHELLS = (["dash"], ["busybox", "sh"])
+
+
+def boot(shell: Sequence[str], script: str, args: Sequence[str] = (), data: bytes = b"") -> bytes:
+    """Run a script under `shell` as a host would; everything it says after the greeting."""
+    body = assemble(script, tuple(args))
+    sh, *rest = shlex.split(boot_command(len(body)))
+    assert sh == "sh"
+    done = subprocess.run([*shell, *rest], input=body + data, capture_output=True, timeout=60, check=False)
+    hello, _, said = done.stdout.partition(b"\n")
+    assert hello.decode() == HELLO, done.stderr
+    return said
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+def test_a_megabyte_arrives_intact(shell: list[str]) -> None:
+    data = os.urandom(1024 * 1024)
+    assert boot(shell, "cat", data=data) == data
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+def test_a_long_script_is_read_to_its_end_and_no_further(shell: list[str]) -> None:
+    script = "#" + "x" * 500_000 + '\nhead -c 3; printf %s "$1"; cat'
+    assert boot(shell, script, ["-"], b"abcdef") == b"abc-def"
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+def test_data_that_trickles_in_arrives_intact(shell: list[str]) -> None:
+    data = os.urandom(100_000)
+    body = assemble(f"{read_script('remote/prelude.sh')}\ntake 100000; cat", ())
+    _, *rest = shlex.split(boot_command(len(body)))
+    with subprocess.Popen([*shell, *rest], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin
+        assert process.stdout
+        sent = body + data + b"end"
+        for start in range(0, len(sent), 7000):
+            process.stdin.write(sent[start : start + 7000])
+            process.stdin.flush()
+            time.sleep(0.002)
+        process.stdin.close()
+        assert process.stdout.read() == f"{HELLO}\n".encode() + data + b"end"
+
+
+WORDS = st.lists(
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20), max_size=4
+)
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+@given(words=WORDS)
+@settings(max_examples=25, deadline=None)
+def test_arguments_arrive_as_they_are(shell: list[str], words: list[str]) -> None:
+    said = boot(shell, 'for word; do printf "%s\\0" "$word"; done', words)
+    assert said == b"".join(word.encode() + b"\0" for word in words)
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+def test_the_exit_status_is_the_scripts(shell: list[str]) -> None:
+    body = assemble("exit 7", ())
+    _, *rest = shlex.split(boot_command(len(body)))
+    assert subprocess.run([*shell, *rest], input=body, capture_output=True, check=False).returncode == 7
+
+
+def test_nothing_of_the_script_or_its_arguments_is_in_the_command_line() -> None:
+    command = boot_command(len(assemble("echo hunter2", ("hunter2",))))
+    assert "hunter2" not in command
+    assert len(command) < 300
+    assert len({boot_command(n).rstrip("0123456789") for n in (1, 10, 999)}) == 1
+
+
+# -- command.sh ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+def test_a_command_gets_its_words_and_no_input(shell: list[str]) -> None:
+    script = read_script("command/command.sh")
+    said = boot(shell, script, ["sh", "-c", 'pwd; echo "$#:$1"; cat; echo oops >&2', "x", "a b"], b"data")
+    assert said == b"/\n1:a b\noops\n"
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+@pytest.mark.parametrize(
+    ("words", "status"), [(["false"], 1), (["sh", "-c", "exit 42"], 42), (["/nonexistent"], 127)]
+)
+def test_a_command_that_fails_says_how(shell: list[str], words: list[str], status: int) -> None:
+    body = assemble(read_script("command/command.sh"), tuple(words))
+    _, *rest = shlex.split(boot_command(len(body)))
+    assert subprocess.run([*shell, *rest], input=body, capture_output=True, check=False).returncode == status

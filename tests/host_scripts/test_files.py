@@ -1,0 +1,310 @@
+"""What scripts leave on the disk is whole or not there at all, with coreutils and with busybox alone."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+import zstandard
+
+from deployer.observe.observation import parse_observation
+from deployer.remote.script import read_script
+from tests.host_scripts.sandbox import FLAVOURS, Sandbox
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.hosts  # root, for a mount namespace
+
+STAGE = ("remote/prelude.sh", "stage/stage.sh")
+OBSERVE = ("remote/prelude.sh", "init/systemd.sh", "observe/observe.sh")
+COMMIT = ("remote/prelude.sh", "init/systemd.sh", "commit/commit.sh")
+ENV, UNIT, ABOUT = b"TOKEN=hunter2\n", b"[Unit]\nDescription=app\n", b"{}\n"
+BINARY = b"#!/bin/sh\n" + os.urandom(300_000)
+
+
+@pytest.fixture(params=FLAVOURS)
+def sandbox(request: pytest.FixtureRequest, tmp_path: Path) -> Sandbox:
+    made = Sandbox(flavour=request.param, root=tmp_path)
+    made.prepare()
+    return made
+
+
+def stage(
+    sandbox: Sandbox,
+    release: str = "r1",
+    *,
+    encoding: str = "plain",
+    payload: bytes = BINARY,
+    before: str = "",
+    sha256: str = hashlib.sha256(BINARY).hexdigest(),
+) -> str:
+    sizes = [str(len(part)) for part in (ENV, UNIT, ABOUT)]
+    args = ["app", release, "daemon", "server", sha256, encoding, *sizes]
+    return sandbox.run(STAGE, args, ENV + UNIT + ABOUT + payload, before=before)
+
+
+def mode(path: Path) -> str:
+    found = path.stat()
+    return f"{stat.S_IMODE(found.st_mode):o} {path.owner()}:{path.group()}"
+
+
+# -- stage ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["plain", "gzip", "zstd"])
+def test_a_release_is_staged_whole(sandbox: Sandbox, encoding: str) -> None:
+    if encoding == "zstd" and sandbox.flavour == "busybox":
+        pytest.skip("busybox has no zstd, and is not sent any")
+    payload = {
+        "plain": BINARY,
+        "gzip": gzip.compress(BINARY, 1),
+        "zstd": zstandard.ZstdCompressor().compress(BINARY),
+    }[encoding]
+    assert stage(sandbox, encoding=encoding, payload=payload) == "staged r1\n"
+    release = sandbox.opt / "app/releases/r1"
+    assert {path.name: path.read_bytes() for path in release.iterdir()} == {
+        "server": BINARY,
+        ".env": ENV,
+        "app.service": UNIT,
+        "release.json": ABOUT,
+    }
+    assert mode(release / "server") == "755 root:root"
+    assert mode(release / ".env") == "640 root:daemon"
+    assert mode(release / "app.service") == "644 root:root"
+    assert mode(release / "release.json") == "600 root:root"
+    assert mode(release) == "755 root:root"
+    assert [path.name for path in (sandbox.opt / "app/releases").iterdir()] == ["r1"]
+    assert not (sandbox.opt / "app/current").exists()
+
+
+def test_a_binary_that_is_there_already_is_linked_and_not_sent(sandbox: Sandbox) -> None:
+    stage(sandbox)
+    assert stage(sandbox, "r2", encoding="link:r1", payload=b"") == "staged r2\n"
+    one, two = (sandbox.opt / f"app/releases/{name}/server" for name in ("r1", "r2"))
+    assert one.stat().st_ino == two.stat().st_ino
+
+
+@pytest.mark.parametrize(
+    ("encoding", "payload", "cause"),
+    [
+        ("plain", BINARY[:-1] + b"!", "digest_mismatch"),
+        ("plain", BINARY[:-1], "digest_mismatch"),
+        ("plain", b"", "digest_mismatch"),
+        ("gzip", gzip.compress(BINARY, 1)[:-100], "cannot_write"),
+        ("gzip", b"no gzip", "cannot_write"),
+        ("link:nowhere", b"", "cannot_write"),
+        ("brotli", b"", "bad_encoding"),
+    ],
+)
+def test_what_arrives_damaged_leaves_nothing_behind(
+    sandbox: Sandbox, encoding: str, payload: bytes, cause: str
+) -> None:
+    said = stage(sandbox, encoding=encoding, payload=payload)
+    assert said.startswith(f"failed {cause} ")
+    assert [*(sandbox.opt / "app/releases").iterdir()] == []
+
+
+def test_a_full_disk_leaves_nothing_behind(sandbox: Sandbox) -> None:
+    said = stage(sandbox, before="mount -t tmpfs -o size=128k tmpfs /opt")
+    assert said.startswith("failed cannot_write cannot write ")
+    again = stage(sandbox, before="mount -t tmpfs -o size=1m tmpfs /opt")
+    assert again == "staged r1\n"
+
+
+def test_a_read_only_disk_is_an_error(sandbox: Sandbox) -> None:
+    said = stage(sandbox, before="mount -t tmpfs -o ro tmpfs /opt")
+    assert said.startswith("failed cannot_write cannot make /opt/app/releases")
+
+
+def test_what_a_run_that_died_has_left_is_in_nobodys_way(sandbox: Sandbox) -> None:
+    left = sandbox.opt / "app/releases/.staging-r1"
+    left.mkdir(parents=True)
+    (left / "server").write_bytes(b"half")
+    (left / "more").write_bytes(b"x")
+    assert stage(sandbox) == "staged r1\n"
+    assert sorted(path.name for path in (sandbox.opt / "app/releases/r1").iterdir()) == [
+        ".env",
+        "app.service",
+        "release.json",
+        "server",
+    ]
+
+
+# -- the prelude ---------------------------------------------------------------------------------------------
+
+
+def prelude(sandbox: Sandbox, script: str, stdin: bytes = b"") -> str:
+    return sandbox.run_text(f"{read_script('remote/prelude.sh')}\n{script}", stdin=stdin)
+
+
+def test_current_is_flipped_by_rename(sandbox: Sandbox) -> None:
+    for release in ("r1", "r2"):
+        (sandbox.opt / "app/releases" / release).mkdir(parents=True)
+    current = sandbox.opt / "app/current"
+    assert prelude(sandbox, "make_current app r1; say done") == "done\n"
+    assert os.readlink(current) == "releases/r1"  # noqa: PTH115  the text of the link
+    (sandbox.opt / "app/.current.new").symlink_to("left/behind")
+    assert prelude(sandbox, "make_current app r2; say done") == "done\n"
+    assert os.readlink(current) == "releases/r2"  # noqa: PTH115  as above
+    assert sorted(path.name for path in (sandbox.opt / "app").iterdir()) == ["current", "releases"]
+    assert [*(sandbox.opt / "app/releases/r1").iterdir()] == []  # the link did not go into the folder
+
+
+def test_a_current_that_is_no_link_is_never_replaced(sandbox: Sandbox) -> None:
+    (sandbox.opt / "app/current").mkdir(parents=True)
+    (sandbox.opt / "app/current/precious").write_text("x")
+    said = prelude(sandbox, "make_current app r1; say done")
+    assert said == "failed not_a_link /opt/app/current exists and is not a link; move it away\n"
+    assert (sandbox.opt / "app/current/precious").exists()
+
+
+def test_a_file_is_placed_whole_and_left_alone_if_it_is_the_same(sandbox: Sandbox) -> None:
+    path = sandbox.opt / "file"
+    content = os.urandom(100_000)
+    assert prelude(sandbox, "place 640 /opt/file && say done", content) == "done\n"
+    assert (path.read_bytes(), mode(path)) == (content, "640 root:root")
+    before = path.stat()
+    assert prelude(sandbox, "place 640 /opt/file && say done", content) == "done\n"
+    assert path.stat() == before
+    assert prelude(sandbox, "place 600 /opt/file && say done", b"new") == "done\n"
+    assert (path.read_bytes(), mode(path)) == (b"new", "600 root:root")
+    assert path.stat().st_ino != before.st_ino
+    assert [path.name for path in sandbox.opt.iterdir()] == ["file"]
+
+
+def test_a_file_that_cannot_be_placed_is_an_error(sandbox: Sandbox) -> None:
+    assert prelude(sandbox, "place 600 /opt/no/file 2>/dev/null || say failed", b"x") == "failed\n"
+
+
+def test_exactly_so_many_bytes_are_taken(sandbox: Sandbox) -> None:
+    script = "take 5 >/opt/a; take 0 >/opt/b; take 200000 >/opt/c; cat >/opt/d"
+    data = os.urandom(200_010)
+    prelude(sandbox, script, data)
+    taken = [(sandbox.opt / name).read_bytes() for name in "abcd"]
+    assert taken == [data[:5], b"", data[5:200_005], data[200_005:]]
+
+
+def test_durable_works_with_files_folders_and_what_is_not_there(sandbox: Sandbox) -> None:
+    assert prelude(sandbox, "durable /opt && durable /opt/none /opt && say done") == "done\n"
+
+
+def test_a_failing_command_is_told_in_a_line_with_its_cause(sandbox: Sandbox) -> None:
+    said = prelude(sandbox, 'try no_luck "cannot do it" false; say not reached')
+    assert said == "failed no_luck cannot do it\n"
+
+
+def test_the_time_of_the_switch_is_known_or_0(sandbox: Sandbox) -> None:
+    assert prelude(sandbox, "since app") == "0\n"
+    (sandbox.opt / "app").mkdir()
+    (sandbox.opt / "app/current").symlink_to("releases/r1")
+    changed = int((sandbox.opt / "app/current").lstat().st_mtime)
+    assert prelude(sandbox, "since app") == f"{changed}\n"
+
+
+# -- observe -------------------------------------------------------------------------------------------------
+
+
+def test_an_empty_host_without_an_init_system_is_seen_as_that(sandbox: Sandbox) -> None:
+    seen = parse_observation(sandbox.run(OBSERVE, ["no", "app", "server"]))
+    assert (seen.uid, seen.machine, seen.init) == (0, os.uname().machine, "none")
+    assert ("zstd" in seen.tools, "gzip" in seen.tools) == (sandbox.flavour == "dash", True)
+    assert set(seen.disks) == {"/opt", "/etc", "/var/lib"}
+    assert all("rw" in disk.options and disk.free > 0 for disk in seen.disks.values())
+    service = seen.services["app"]
+    assert (service.current, service.current_is_link, service.releases) == (None, True, {})
+    assert (service.at_boot, service.stopped_by_operator, service.unit) == ("no", False, None)
+    assert not [path for path in seen.files if path.startswith("/opt")]
+
+
+def test_a_host_that_is_asked_for_no_service(sandbox: Sandbox) -> None:
+    assert parse_observation(sandbox.run(OBSERVE, ["no"])).services == {}
+
+
+def test_a_release_is_seen_with_its_digests_modes_and_owners(sandbox: Sandbox) -> None:
+    stage(sandbox, "r1")
+    stage(sandbox, "r2")
+    (sandbox.opt / "app/current").symlink_to("releases/r2")
+    (sandbox.root / "var/lib/deployer/app/bad").mkdir(parents=True)
+    (sandbox.root / "var/lib/deployer/app/bad/r1").write_text("")
+    (sandbox.opt / "app/releases/.staging-r3").mkdir()
+    (sandbox.opt / "app/releases/half").mkdir()  # without a release.json it is none
+    (sandbox.root / "etc/systemd/system/app.service").write_bytes(UNIT)
+    seen = parse_observation(sandbox.run(OBSERVE, ["yes", "app", "server", "other", "binary"]))
+    service = seen.services["app"]
+    assert (service.current, service.releases) == ("r2", {"r1": False, "r2": True})
+    assert set(seen.services) == {"app", "other"}
+    binary = seen.files["/opt/app/current/server"]
+    assert (binary.sha256, binary.mode, binary.owner) == (hashlib.sha256(BINARY).hexdigest(), "755", "root")
+    env = seen.files["/opt/app/current/.env"]
+    assert (env.sha256, env.mode, env.owner, env.group) == (
+        hashlib.sha256(ENV).hexdigest(),
+        "640",
+        "root",
+        "daemon",
+    )
+    assert seen.contents["/opt/app/current/.env"] == ENV
+    assert seen.contents["/etc/systemd/system/app.service"] == UNIT
+    without = parse_observation(sandbox.run(OBSERVE, ["no", "app", "server"]))
+    assert without.contents == {}
+    assert without.files == {path: file for path, file in seen.files.items() if "other" not in path}
+
+
+def test_a_current_that_is_a_folder_is_seen(sandbox: Sandbox) -> None:
+    (sandbox.opt / "app/current").mkdir(parents=True)
+    service = parse_observation(sandbox.run(OBSERVE, ["no", "app", "server"])).services["app"]
+    assert (service.current, service.current_is_link) == (None, False)
+
+
+def test_what_happens_at_boot_and_what_was_stopped_is_seen(sandbox: Sandbox) -> None:
+    wants = sandbox.root / "etc/systemd/system/multi-user.target.wants"
+    wants.mkdir()
+    (wants / "a.service").symlink_to("../a.service")
+    (wants / "unless-stopped@b.service").symlink_to("../unless-stopped@.service")
+    marks = sandbox.root / "var/lib/unless-stopped"
+    marks.mkdir()
+    (marks / "b.service").write_text("stopped\n")
+    (marks / "c.service").write_text("")  # only tentative
+    seen = parse_observation(sandbox.run(OBSERVE, ["no", "a", "x", "b", "x", "c", "x"])).services
+    assert {name: (service.at_boot, service.stopped_by_operator) for name, service in seen.items()} == {
+        "a": ("always", False),
+        "b": ("unless-stopped", True),
+        "c": ("no", False),
+    }
+
+
+@pytest.mark.parametrize("options", ["ro", "noexec", "size=64k"])
+def test_a_disk_is_seen_as_it_is_mounted(sandbox: Sandbox, options: str) -> None:
+    before = f"mount -t tmpfs -o {options} tmpfs /opt"
+    disk = parse_observation(sandbox.run(OBSERVE, ["no", "app", "server"], before=before)).disks["/opt"]
+    if options == "size=64k":
+        assert disk.free == 64 * 1024
+    else:
+        assert options in disk.options
+
+
+# -- commit --------------------------------------------------------------------------------------------------
+
+
+def test_the_oldest_releases_are_deleted_but_never_one_that_is_needed(sandbox: Sandbox) -> None:
+    for number in range(1, 8):
+        (sandbox.opt / f"app/releases/r{number}").mkdir(parents=True)
+        (sandbox.root / "var/lib/deployer/app/bad").mkdir(parents=True, exist_ok=True)
+        (sandbox.root / f"var/lib/deployer/app/bad/r{number}").write_text("")
+    (sandbox.opt / "app/current").symlink_to("releases/r7")
+    assert sandbox.run(COMMIT, ["app", "r2", "0", "3"]) == "committed\n"
+    left = sorted(path.name for path in (sandbox.opt / "app/releases").iterdir())
+    assert left == ["r2", "r6", "r7"]
+    marks = sorted(path.name for path in (sandbox.root / "var/lib/deployer/app/bad").iterdir())
+    assert marks == left
+
+
+def test_few_releases_are_all_kept(sandbox: Sandbox) -> None:
+    (sandbox.opt / "app/releases/r1").mkdir(parents=True)
+    (sandbox.opt / "app/current").symlink_to("releases/r1")
+    assert sandbox.run(COMMIT, ["app", "-", "0", "5"]) == "committed\n"
+    assert (sandbox.opt / "app/releases/r1").exists()

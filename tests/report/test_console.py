@@ -1,0 +1,223 @@
+"""On a terminal a person reads a line for each host, what to do where it failed, and a summary."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from deployer.outcome import (
+    Changed,
+    Evidence,
+    Failed,
+    Failure,
+    NotAttempted,
+    OperatorStopped,
+    Outcome,
+    Reverted,
+    Unchanged,
+    Unreachable,
+    WouldChange,
+)
+from deployer.report.console import ConsoleReport
+from deployer.report.events import (
+    CommandFinished,
+    Event,
+    HostFinished,
+    HostPlanned,
+    PlayStarted,
+    ProbeFellBack,
+    ReleaseReverted,
+    ReleaseStaged,
+    RunFinished,
+    RunInterrupted,
+    StageStarted,
+    UploadProgressed,
+)
+from tests.report.test_events import FAILURE, SAMPLES
+
+
+def show(*events: Event, check: bool = False) -> list[str]:
+    """What stays on a terminal 80 columns wide."""
+    out = io.StringIO()
+    with ConsoleReport(Console(file=out, width=80, force_terminal=False), check=check) as report:
+        for event in events:
+            report(event)
+    return [line.rstrip() for line in out.getvalue().splitlines() if line.strip()]
+
+
+def finished(outcome: Outcome, host: str = "web1") -> HostFinished:
+    return HostFinished(host=host, outcome=outcome, seconds=1.26)
+
+
+PLANNED = HostPlanned(host="web1", changes=("app: binary a -> b", "app: unit"), diff="")
+STAGED = ReleaseStaged(host="web1", service="app", release="r1", sent=5_500_000, size=10_000_000)
+SHORT = Failure(cause="refused", message="web1 port 22 refused the connection", hint="is sshd running?")
+
+
+@pytest.mark.parametrize(
+    ("events", "lines"),
+    [
+        ([finished(Unchanged())], ["  = web1                 unchanged          1.3 s"]),
+        ([finished(WouldChange())], ["  ~ web1                 would change       1.3 s"]),
+        (
+            [PLANNED, STAGED, finished(Changed(releases=(("app", "r1"),)))],
+            ["  + web1                 changed            1.3 s  app: binary a -> b; app: unit; 5.5 MB sent"],
+        ),
+        (
+            [finished(OperatorStopped(services=("app", "db"), changed=True))],
+            [
+                (
+                    "  - web1                 operator-stopped   1.3 s  the new release is in place,"
+                    " but an operator stopped app, db: systemctl start app, db"
+                )
+            ],
+        ),
+        (
+            [finished(Unreachable(failure=SHORT))],
+            [
+                "  ? web1                 unreachable        1.3 s  web1 port 22 refused the connection",
+                "      do      is sshd running?",
+            ],
+        ),
+        (
+            [finished(NotAttempted(reason="interrupted"))],
+            ["  . web1                 not attempted      1.3 s  interrupted"],
+        ),
+        (
+            [
+                ReleaseReverted(host="web1", service="app", release="r1", to="r0"),
+                finished(Reverted(failure=FAILURE)),
+            ],
+            [
+                (
+                    "  < web1                 reverted           1.3 s  "
+                    "not healthy after 3 attempts; app back on r0"
+                ),
+                "      do      look",
+                "      answer  503 sick",
+                "      unit    active/running",
+                "      one",
+                "      two",
+            ],
+        ),
+        (
+            [
+                ReleaseReverted(host="web1", service="app", release="r1", to=""),
+                finished(Failed(failure=replace(FAILURE, hint="", evidence=None), needs_person=False)),
+            ],
+            [
+                (
+                    "  ! web1                 failed             1.3 s  not healthy after 3 attempts;"
+                    " app stopped, there is no release to go back to"
+                )
+            ],
+        ),
+    ],
+    ids=lambda value: value[-1].outcome.__class__.__name__ if isinstance(value[-1], HostFinished) else "",
+)
+def test_an_outcome_is_a_line(events: list[Event], lines: list[str]) -> None:
+    assert show(*events) == lines
+
+
+@pytest.mark.parametrize(
+    ("event", "lines"),
+    [
+        (PlayStarted(play="Roll out", hosts=("a",)), ["Roll out  1 host"]),
+        (PlayStarted(play="Roll out", hosts=("a", "b")), ["Roll out  2 hosts"]),
+        (
+            ProbeFellBack(host="web1", service="app", detail="no forwarding"),
+            ["  note web1: no forwarding"],
+        ),
+        (
+            CommandFinished(host="web1", task="warm the cache", status=0, output="one\ntwo"),
+            ["  $ web1: warm the cache", "      one", "      two"],
+        ),
+        (
+            CommandFinished(host="web1", task="warm", status=3, output=""),
+            ["  $ web1: warm exit status 3"],
+        ),
+        (
+            RunFinished(run="r", counts={"changed": 2, "failed": 1}, exit_code=4, seconds=12.34),
+            ["2 changed, 1 failed in 12.3 s  exit 4"],
+        ),
+        (RunFinished(run="r", counts={"unchanged": 3}, exit_code=0, seconds=0.5), ["3 unchanged in 0.5 s"]),
+        (RunFinished(run="r", counts={}, exit_code=0, seconds=0.0), ["nothing to do in 0.0 s"]),
+        (StageStarted(host="web1", stage="verify", service="app"), []),
+        (UploadProgressed(host="web1", service="app", sent=1, total=2), []),
+    ],
+)
+def test_what_else_is_said(event: Event, lines: list[str]) -> None:
+    assert show(event) == lines
+
+
+def test_check_says_what_would_change_and_how() -> None:
+    event = HostPlanned(host="web1", changes=("app: unit",), diff="--- a\n+++ b\n-[old]\n+[new]")
+    assert show(event, check=True) == [
+        "  ~ web1: app: unit",
+        "      --- a",
+        "      +++ b",
+        "      -[old]",
+        "      +[new]",
+    ]
+    assert show(event) == []
+
+
+def test_hosts_that_fail_alike_show_their_evidence_once() -> None:
+    lines = show(*(finished(Reverted(failure=FAILURE), host) for host in ("web1", "web2", "web3")))
+    assert sum("503 sick" in line for line in lines) == 1
+    assert sum("evidence as on web1" in line for line in lines) == 2
+    assert all(any(host in line for line in lines) for host in ("web1", "web2", "web3"))
+
+
+def test_an_interrupt_says_how_many_hosts_are_waited_for() -> None:
+    started = [StageStarted(host=host, stage="verify") for host in ("web1", "web2", "web3")]
+    (line,) = show(*started[:2], started[2], RunInterrupted())
+    assert line.startswith("stopping: 3 hosts in flight finish")
+
+
+def test_text_of_hosts_and_users_is_never_markup() -> None:
+    evidence = Evidence(answer="[bold]503[/]", state="[x]", journal=("app[42]: [/red] oops [link=x]",))
+    failure = Failure(cause="c", message="bad [/] thing", hint="[do]", service="app", evidence=evidence)
+    shown = "\n".join(
+        show(
+            PlayStarted(play="[red]play[/]", hosts=("a",)),
+            CommandFinished(host="[h]", task="[t]", status=0, output="[o] [/]"),
+            finished(Failed(failure=failure, needs_person=True), "[host]"),
+        )
+    )
+    for text in ("[red]play[/]", "[h]: [t]", "[o] [/]", "[host]", "bad [/] thing", "[do]", "[bold]503[/]"):
+        assert text in shown
+    assert "app[42]: [/red] oops [link=x]" in shown
+
+
+def test_long_lines_are_not_broken() -> None:
+    failure = Failure(cause="c", message="m" * 200)
+    (line,) = show(finished(Failed(failure=failure, needs_person=False)))
+    assert "m" * 200 in line
+
+
+def test_on_a_real_terminal_each_host_at_work_has_a_line_and_all_of_them_go_away() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=80, height=50, force_terminal=True)
+    with ConsoleReport(console, check=False) as report:
+        for number in range(25):
+            report(StageStarted(host=f"web{number}", stage="stage", service="app"))
+        report(UploadProgressed(host="web3", service="app", sent=1_000, total=2_500_000))
+        live = io.StringIO()
+        Console(file=live, width=80, force_terminal=False).print(report._draw())
+        for number in range(25):
+            report(finished(Unchanged(), f"web{number}"))
+        assert report._working == {}
+    text = live.getvalue()
+    assert re.search(r"web3 +staging +app +1\.0 kB of 2\.5 MB", text)
+    assert "and 5 more" in text
+    assert out.getvalue().count("unchanged") == 25
+
+
+def test_no_event_is_too_much_for_it() -> None:
+    assert show(*SAMPLES)
+    assert show(*SAMPLES, check=True)

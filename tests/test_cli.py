@@ -1,0 +1,206 @@
+"""The command line: help that shows how, usage errors with exit code 2, and no traceback ever."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import click
+import pytest
+
+from deployer import __version__
+from deployer.cli import cli, main
+from deployer.outcome import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+COMMANDS: Sequence[click.Command] = list(cli.commands.values())
+
+
+class Deployer(Protocol):
+    """Runs the command line with some words: exit code, standard output, standard error."""
+
+    def __call__(self, *words: str) -> tuple[int, str, str]: ...
+
+
+@pytest.fixture
+def deployer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Deployer:
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["deployer", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        shown = capsys.readouterr()
+        assert "Traceback" not in shown.err
+        return int(ended.value.code or 0), shown.out, shown.err
+
+    return run
+
+
+def start(site: Path, *words: str, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
+    """The same in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "deployer", *words],
+        cwd=site,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@contextmanager
+def closed_pipe() -> Iterator[int]:
+    """A pipe that nobody reads any more."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    yield writer
+    os.close(writer)
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a playbook and an inventory of its name, and the working directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "inventories").mkdir()
+    (tmp_path / "inventories/site.ini").write_text("web1\nweb2\n")
+    (tmp_path / "site.yml").write_text("- hosts: all\n  tasks:\n    - command: 'true'\n")
+    return tmp_path
+
+
+def test_the_version(deployer: Deployer) -> None:
+    assert deployer("--version") == (0, f"deployer, version {__version__}\n", "")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["run", "--help"], ["run", "-h"]])
+def test_help_begins_with_the_usage_and_has_examples(deployer: Deployer, words: list[str]) -> None:
+    code, shown, said = deployer(*words)
+    assert (code, said) == (0, "")
+    assert shown.startswith("Usage: deployer ")
+    assert "Examples:\n" in shown
+    assert re.search(r"^ +deployer run prod", shown, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_every_option_is_explained(command: click.Command) -> None:
+    assert command.help
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{command.name} {parameter.name}"
+            assert parameter.help.endswith("."), parameter.help
+
+
+def test_every_command_is_in_the_help(deployer: Deployer) -> None:
+    _, shown, _ = deployer("--help")
+    assert {command.name for command in COMMANDS} >= {"run", "validate"}
+    assert all(re.search(rf"^  {command.name} ", shown, re.MULTILINE) for command in COMMANDS)
+
+
+def test_the_help_of_run_names_the_exit_codes(deployer: Deployer) -> None:
+    told = deployer("run", "--help")[1].partition("Exit codes:")[2]
+    codes = set(map(int, re.findall(r"(?:^| {2,})(\d+) [a-z]", told, re.MULTILINE)))
+    assert codes <= set(ExitCode)
+    assert codes >= {ExitCode.OK, ExitCode.FAILED, ExitCode.USAGE, ExitCode.UNREACHABLE, ExitCode.MIXED}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["rnu"], "No such command 'rnu'"),
+        (["run"], "Missing argument 'PLAYBOOK'"),
+        (["run", "a", "b"], "Got unexpected extra argument (b)"),
+        (["run", "site", "--nope"], "No such option"),
+        (["run", "site", "--forks", "0"], "0 is not in the range x>=1"),
+        (["run", "site", "--forks", "many"], "'many' is not a valid integer"),
+        (["run", "site", "-T", "0"], "0.0 is not in the range x>=0.1"),
+        (["run", "site", "--limit"], "Option '--limit' requires an argument"),
+        (["validate"], "Missing argument 'PLAYBOOK'"),
+    ],
+)
+def test_wrong_usage_is_told_in_a_few_lines_with_exit_code_2(
+    deployer: Deployer, words: list[str], said: str
+) -> None:
+    code, shown, told = deployer(*words)
+    assert (code, shown) == (2, "")
+    assert said in told
+    assert len(told.splitlines()) <= 4
+
+
+def test_without_any_word_there_is_help(deployer: Deployer) -> None:
+    _, shown, said = deployer()
+    assert "Usage: deployer" in shown + said
+    assert "Examples:" in shown + said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "nope.yml"], "error: there is no playbook nope.yml"),
+        (["run", "sit"], "error: there is no playbook sit (did you mean 'site'?)"),
+        (["run", "site", "-i", "none"], "error: there is no inventory 'none'"),
+        (["run", "site", "-l", "web3"], "error: --limit: no group or host is called 'web3'"),
+        (["run", "site", "-e", "x"], "error: --extra-vars must be name=value"),
+        (["run", "site", "--json", "-e", "x"], "error: --extra-vars must be name=value"),
+        (["validate", "nope.yml"], "error: there is no playbook nope.yml"),
+    ],
+)
+@pytest.mark.usefixtures("site")
+def test_wrong_files_are_told_with_exit_code_2_before_any_event(
+    deployer: Deployer, words: list[str], said: str
+) -> None:
+    code, shown, told = deployer(*words)
+    assert (code, shown) == (2, "")
+    assert told.startswith(said)
+
+
+@pytest.mark.usefixtures("site")
+def test_validate_reads_and_contacts_nobody(deployer: Deployer) -> None:
+    assert deployer("validate", "site") == (0, "all: 2 hosts (web1, web2)\nsite.yml is fine\n", "")
+
+
+def test_python_dash_m_and_the_script_are_the_same(site: Path) -> None:
+    script = Path(sys.executable).parent / "deployer"
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == start(site, "--version").stdout == f"deployer, version {__version__}\n"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["validate", "site"]], ids=" ".join)
+def test_output_into_a_closed_pipe_is_no_traceback(site: Path, words: list[str]) -> None:
+    with closed_pipe() as pipe:
+        done = start(site, *words, stdout=pipe)
+    # 1 is click's doing, and says nothing of hosts: none was asked for anything.
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_run_whose_output_is_closed_ends_with_its_own_exit_code(site: Path) -> None:
+    (site / "inventories/site.ini").write_text("web1 ansible_host=127.0.0.1 ansible_port=1\n")
+    with closed_pipe() as pipe:
+        done = start(site, "run", "site", stdout=pipe)
+    assert done.stderr == "deployer: no more output (Broken pipe); the run goes on\n"
+    assert done.returncode == ExitCode.UNREACHABLE
+
+
+def test_a_bug_is_told_as_one_line_unless_somebody_debugs_it(site: Path) -> None:
+    broken = "import deployer.load.load as l\ndef f(*a, **k): raise ZeroDivisionError('oops')\n"
+    program = f"{broken}import deployer.load\ndeployer.load.load = f\nfrom deployer.cli import main\nmain()\n"
+    words = [sys.executable, "-c", program, "validate", "site"]
+    done = subprocess.run(words, cwd=site, capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert done.stderr == (
+        "error: a bug in deployer: ZeroDivisionError: oops (DEPLOYER_DEBUG=1 shows where)\n"
+    )
+    debugged = subprocess.run(
+        words,
+        cwd=site,
+        env={**os.environ, "DEPLOYER_DEBUG": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" in debugged.stderr

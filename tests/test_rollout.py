@@ -1,0 +1,391 @@
+"""All hosts are prepared before one is switched, one bad host ends no other's work, every end is told."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deployer.desired import CommandTask, Play
+from deployer.errors import HostError, UnreachableError
+from deployer.outcome import (
+    Changed,
+    Failed,
+    NotAttempted,
+    OperatorStopped,
+    Outcome,
+    Reverted,
+    Unchanged,
+    Unreachable,
+    WouldChange,
+)
+from deployer.pipeline import Context, Goal
+from deployer.remote.remote import Reply
+from deployer.report.events import HealthProbed, HostFinished, HostPlanned, PlayStarted, ReleaseStaged
+from deployer.rollout import Interrupt, roll_out
+from deployer.stage.encode import Payloads
+from deployer.stage.stage import Origin
+from tests.made import (
+    RELEASE,
+    make_binary,
+    make_files,
+    make_healthcheck,
+    make_host,
+    make_service,
+)
+from tests.memory import EMPTY_HOST, SICK, MemoryHost, Time, state, unit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from deployer.desired import DesiredHost, Service
+    from deployer.remote.remote import Remote
+    from deployer.report.events import Event
+    from deployer.target import Target
+
+
+@dataclass(slots=True, kw_only=True)
+class Fleet:
+    """Hosts in memory by name; what is no host is raised when somebody connects to it."""
+
+    service: Service
+    hosts: dict[str, MemoryHost | Exception] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    time: Time = field(default_factory=Time)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    interrupt: Interrupt = field(default_factory=Interrupt)
+
+    def host(self, name: str) -> MemoryHost:
+        found = self.hosts[name]
+        assert isinstance(found, MemoryHost)
+        return found
+
+    def connect(self, target: Target) -> Remote:
+        found = self.hosts[target.address]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def emit(self, event: Event) -> None:
+        with self.lock:
+            self.events.append(event)
+
+    def desired(self, *commands: CommandTask) -> tuple[DesiredHost, ...]:
+        return tuple(make_host(name, self.service, commands=commands) for name in self.hosts)
+
+    def run(self, *plays: Play, goal: Goal = Goal.APPLY, forks: int = 4) -> list[tuple[str, Outcome]]:
+        context = Context(
+            goal=goal,
+            diff=False,
+            connect=self.connect,
+            emit=self.emit,
+            clock=self.time.clock,
+            now=dt.datetime(2025, 6, 1, tzinfo=dt.UTC),
+            origin=Origin(run="run", by="me@here", version="1"),
+            payloads=Payloads(),
+        )
+        wanted = plays or (Play(name="p", hosts=self.desired()),)
+        return roll_out(wanted, context, forks=forks, interrupt=self.interrupt)
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Fleet:
+    binary = tmp_path / "server"
+    binary.write_bytes(b"#!/bin/sh\n")
+    check = make_healthcheck(start_period=0.0, retries=2, stay_up=1.0)
+    service = make_service(binary=make_binary(path=binary, size=10), healthcheck=check)
+    made = Fleet(service=service)
+    made.hosts |= {f"web{number}": MemoryHost() for number in (1, 2, 3)}
+    return made
+
+
+def deployed(service: Service, **properties: object) -> str:
+    """The reply of observe.sh where `service` is deployed."""
+    files = make_files(service)
+    lines = [
+        "fact uid 0\nfact machine x86_64\nfact init systemd 252\ndisk /opt 99999999 rw",
+        f"service app\ncurrent {RELEASE}\nrelease {RELEASE} good\nat_boot unless-stopped",
+        "= sha256",
+        *(f"{file.sha256}  {path}" for path, file in files.items()),
+        "= stat",
+        *(f"{file.mode} {file.owner} x {path}" for path, file in files.items()),
+        "= units",
+        unit(FragmentPath="/etc/systemd/system/app.service", **properties),
+    ]
+    return "\n".join(lines)
+
+
+def failure(outcome: Outcome) -> tuple[str, str]:
+    assert isinstance(outcome, Failed | Reverted | Unreachable)
+    return outcome.failure.cause, outcome.failure.message
+
+
+# -- a good day ----------------------------------------------------------------------------------------------
+
+
+def test_a_first_release_goes_through_all_stages_in_four_execs(fleet: Fleet) -> None:
+    results = fleet.run()
+    release = f"20250601T000000Z-{fleet.service.binary.sha256[:12]}"
+    assert results == [(name, Changed(releases=(("app", release),))) for name in ("web1", "web2", "web3")]
+    for name in fleet.hosts:
+        execs = [script for script in fleet.host(name).names() if script != "connect"]
+        assert execs == ["observe", "stage", "switch", "commit"]
+        assert fleet.host(name).closed
+
+
+def test_an_unchanged_host_costs_one_exec_and_is_asked_whether_it_is_well(fleet: Fleet) -> None:
+    for name in fleet.hosts:
+        fleet.host(name).says["observe"] = deployed(fleet.service)
+    assert fleet.run() == [(name, Unchanged()) for name in fleet.hosts]
+    assert fleet.host("web1").names() == ["observe", "connect"]
+
+
+def test_an_unchanged_host_that_is_sick_is_a_failure(fleet: Fleet) -> None:
+    fleet.host("web1").says["observe"] = deployed(fleet.service)
+    fleet.host("web1").answers = SICK
+    outcome = dict(fleet.run())["web1"]
+    assert isinstance(outcome, Failed)
+    assert outcome.needs_person
+    assert outcome.failure.evidence
+    assert outcome.failure.evidence.journal == ("it says something",)
+
+
+def test_check_sends_nothing(fleet: Fleet) -> None:
+    fleet.host("web2").says["observe"] = deployed(fleet.service)
+    results = dict(fleet.run(goal=Goal.CHECK))
+    assert results == {"web1": WouldChange(), "web2": Unchanged(), "web3": WouldChange()}
+    assert all(fleet.host(name).names() == ["observe"] for name in fleet.hosts)
+    planned = {event.host: event.changes for event in fleet.events if isinstance(event, HostPlanned)}
+    assert planned == {"web1": ("app: first release",), "web2": (), "web3": ("app: first release",)}
+
+
+def test_every_host_is_staged_before_any_host_switches(fleet: Fleet) -> None:
+    order: list[str] = []
+
+    def note(word: str, reply: str) -> str:
+        with fleet.lock:
+            order.append(word)
+        return reply
+
+    for name in fleet.hosts:
+        fleet.host(name).says["stage"] = lambda _args: note("stage", "staged\n")
+        fleet.host(name).says["switch"] = lambda _args: note("switch", unit())
+    fleet.run(forks=1)
+    assert order == ["stage"] * 3 + ["switch"] * 3
+
+
+# -- a bad day -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("forks", [1, 3])
+def test_one_bad_host_ends_no_others_work_and_all_ends_are_collected(fleet: Fleet, forks: int) -> None:
+    fleet.hosts["web2"] = UnreachableError("refused", "web2 port 22 refused the connection")
+    fleet.hosts["web4"] = ZeroDivisionError("division by zero")
+    fleet.hosts["web5"] = MemoryHost(says={"observe": HostError("sudo_refused", "sudo refused: no")})
+    fleet.hosts["web6"] = MemoryHost(says={"observe": "nonsense"})
+    results = fleet.run(forks=forks)
+    assert [name for name, _ in results] == [*fleet.hosts]
+    found = dict(results)
+    assert isinstance(found["web1"], Changed)
+    assert isinstance(found["web3"], Changed)
+    assert isinstance(found["web2"], Unreachable)
+    assert failure(found["web2"]) == ("refused", "web2 port 22 refused the connection")
+    assert isinstance(found["web4"], Failed)
+    assert failure(found["web4"]) == (
+        "internal",
+        "a bug in deployer: ZeroDivisionError: division by zero",
+    )
+    assert failure(found["web5"]) == ("sudo_refused", "sudo refused: no")
+    assert failure(found["web6"])[0] == "internal"
+    assert isinstance(found["web6"], Failed)
+    assert not found["web6"].needs_person
+    finished = [event.host for event in fleet.events if isinstance(event, HostFinished)]
+    assert sorted(finished) == [*fleet.hosts]
+    assert all(fleet.host(name).closed for name in ("web1", "web3", "web5", "web6"))
+
+
+@pytest.mark.parametrize(
+    ("says", "cause", "message"),
+    [
+        ({"observe": "fact uid 1000\nfact machine x86_64\n"}, "not_root", "this needs root"),
+        ({"observe": EMPTY_HOST.replace("systemd 252", "none")}, "no_init", "systemd does not run there"),
+        ({"observe": EMPTY_HOST.replace("x86_64", "s390x")}, "wrong_machine", "server is built for x86_64"),
+        (
+            {"stage": "failed cannot_write cannot make /opt/app/releases\n"},
+            "cannot_write",
+            "cannot make /opt",
+        ),
+        ({"stage": Reply(status=7, stdout="", stderr="sh: oops\n")}, "script_failed", "staging the release"),
+    ],
+)
+def test_a_host_that_cannot_be_prepared_has_failed_and_is_as_it_was(
+    fleet: Fleet, says: dict[str, str], cause: str, message: str
+) -> None:
+    fleet.host("web1").says |= says
+    results = dict(fleet.run())
+    assert isinstance(results["web1"], Failed)
+    assert not results["web1"].needs_person
+    found = failure(results["web1"])
+    assert found[0] == cause
+    assert found[1].startswith(message)
+    assert "switch" not in fleet.host("web1").names()
+    assert isinstance(results["web2"], Changed)
+
+
+def upgraded(fleet: Fleet) -> str:
+    """The reply of observe.sh where an older binary is deployed."""
+    old = replace(fleet.service, binary=replace(fleet.service.binary, sha256="f" * 64))
+    return deployed(old)
+
+
+@pytest.mark.parametrize(
+    ("says", "cause"),
+    [
+        ({"switch": "failed start_failed the service does not start\n"}, "start_failed"),
+        ({"switch": unit(MainPID=0, ActiveState="failed", ExecMainCode=1, ExecMainStatus=1)}, "crashed"),
+        ({"switch": ZeroDivisionError()}, "internal"),
+        ({"commit": "failed not_running app did not stay up\n"}, "not_running"),
+        ({"switch": HostError("connection_lost", "the connection was lost")}, "connection_lost"),
+    ],
+)
+def test_a_release_that_fails_is_taken_back(fleet: Fleet, says: dict[str, str], cause: str) -> None:
+    fleet.host("web1").says |= {"observe": upgraded(fleet), **says}
+    outcome = dict(fleet.run())["web1"]
+    assert isinstance(outcome, Reverted)
+    assert outcome.failure.cause == cause
+    assert outcome.failure.service == "app"
+    (arguments,) = (args for name, args in fleet.host("web1").ran if name == "revert")
+    assert arguments[2] == RELEASE
+
+
+def test_a_release_that_does_not_get_healthy_is_taken_back_with_its_evidence(fleet: Fleet) -> None:
+    host = fleet.host("web1")
+    host.says["observe"] = upgraded(fleet)
+    host.answers = lambda: SICK if "revert" not in host.names() else b"HTTP/1.1 200 OK\r\n\r\n"
+    outcome = dict(fleet.run())["web1"]
+    assert isinstance(outcome, Reverted)
+    evidence = outcome.failure.evidence
+    assert evidence is not None
+    assert (evidence.answer, evidence.journal) == ("503 sick", ("it says something",))
+    names = host.names()
+    assert "connect" in names[names.index("revert") :]  # the release that is back was asked, too
+
+
+def test_where_going_back_fails_a_person_is_needed(fleet: Fleet) -> None:
+    for says in (
+        {"revert": "failed cannot_install cannot install the unit of r0\n"},
+        {"revert": HostError("connection_lost", "the connection was lost")},
+        {"revert": ZeroDivisionError()},
+    ):
+        host = MemoryHost(says={"observe": upgraded(fleet), **says}, answers=SICK)
+        fleet.hosts["web1"] = host
+        outcome = dict(fleet.run())["web1"]
+        assert isinstance(outcome, Failed)
+        assert outcome.needs_person
+        assert "; and going back failed: " in outcome.failure.message
+        assert host.closed
+
+
+def test_an_old_release_that_is_sick_too_needs_a_person(fleet: Fleet) -> None:
+    fleet.hosts["web1"] = MemoryHost(says={"observe": upgraded(fleet)}, answers=SICK)
+    outcome = dict(fleet.run())["web1"]
+    assert isinstance(outcome, Failed)
+    assert outcome.needs_person
+
+
+def test_a_first_release_that_fails_is_stopped_and_nobody_is_needed(fleet: Fleet) -> None:
+    fleet.host("web1").answers = SICK
+    outcome = dict(fleet.run())["web1"]
+    assert isinstance(outcome, Failed)
+    assert not outcome.needs_person
+    (arguments,) = (args for name, args in fleet.host("web1").ran if name == "revert")
+    assert arguments[2] == "-"
+
+
+def test_a_service_that_its_operator_stopped_is_not_started(fleet: Fleet) -> None:
+    host = fleet.host("web1")
+    host.says["observe"] = upgraded(fleet).replace("at_boot", "stopped_by_operator\nat_boot")
+    assert dict(fleet.run())["web1"] == OperatorStopped(services=("app",), changed=True)
+    (arguments,) = (args for name, args in host.ran if name == "switch")
+    assert arguments[2] == "no"
+    assert "connect" not in host.names()
+
+
+def test_no_event_holds_a_secret_even_where_the_host_says_it(fleet: Fleet) -> None:
+    host = fleet.host("web1")
+    host.answers = b"HTTP/1.1 500 Oops\r\n\r\nTOKEN is hunter2"
+    host.says["revert"] = f"= state\n{unit()}= journal\npanic: hunter2\n= reverted\n{unit()}= about\n"
+    host.says["status"] = state()
+    results = fleet.run()
+    assert any(isinstance(event, HealthProbed) for event in fleet.events)
+    assert "hunter2" not in repr(fleet.events)
+    assert "panic: ***" in repr(results)
+
+
+# -- several plays -------------------------------------------------------------------------------------------
+
+
+def test_a_host_that_was_lost_is_left_out_of_the_plays_that_follow(fleet: Fleet) -> None:
+    fleet.hosts["web2"] = UnreachableError("refused", "refused")
+    fleet.host("web3").answers = SICK
+    command = CommandTask(name="after", argv=("true",))
+    second = tuple(make_host(name, commands=(command,)) for name in fleet.hosts)
+    results = fleet.run(Play(name="one", hosts=fleet.desired()), Play(name="two", hosts=second))
+    assert [(name, type(outcome)) for name, outcome in results] == [
+        ("web1", Changed),
+        ("web2", Unreachable),
+        ("web3", Failed),
+        ("web1", Changed),
+    ]
+    started = [event for event in fleet.events if isinstance(event, PlayStarted)]
+    assert [event.hosts for event in started] == [("web1", "web2", "web3"), ("web1",)]
+    assert "command" in fleet.host("web1").names()
+    assert "command" not in fleet.host("web3").names()
+
+
+def test_a_command_that_fails_takes_the_release_of_its_host_back(fleet: Fleet) -> None:
+    host = fleet.host("web1")
+    host.says |= {"observe": upgraded(fleet), "command": Reply(status=3, stdout="no: hunter2\n", stderr="")}
+    results = dict(fleet.run(Play(name="p", hosts=fleet.desired(CommandTask(name="warm", argv=("warm",))))))
+    outcome = results["web1"]
+    assert isinstance(outcome, Reverted)
+    assert outcome.failure.message == "the command 'warm' exited with status 3: no: ***"
+    assert isinstance(results["web2"], Changed)
+
+
+def test_a_command_that_runs_once_runs_on_the_first_host_that_changes(fleet: Fleet) -> None:
+    fleet.host("web1").says["observe"] = deployed(fleet.service)
+    command = CommandTask(name="migrate", argv=("migrate",), run_once=True)
+    fleet.run(Play(name="p", hosts=fleet.desired(command)))
+    assert [name for name in fleet.hosts if "command" in fleet.host(name).names()] == ["web2"]
+
+
+# -- interrupts ----------------------------------------------------------------------------------------------
+
+
+def test_after_an_interrupt_no_new_host_is_touched(fleet: Fleet) -> None:
+    def stage(_args: tuple[str, ...]) -> str:
+        fleet.interrupt.event.set()
+        return "staged\n"
+
+    fleet.host("web1").says["stage"] = stage
+    results = fleet.run(forks=1)
+    assert [type(outcome) for _, outcome in results] == [NotAttempted] * 3
+    assert "staged, nothing was switched" in str(results[0][1])
+    assert fleet.host("web1").closed
+    assert fleet.host("web2").ran == []
+    assert sum(isinstance(event, ReleaseStaged) for event in fleet.events) == 1
+
+
+def test_a_host_in_flight_finishes(fleet: Fleet) -> None:
+    def switch(_args: tuple[str, ...]) -> str:
+        fleet.interrupt.event.set()
+        return unit()
+
+    fleet.host("web1").says["switch"] = switch
+    results = fleet.run(forks=1)
+    assert [type(outcome) for _, outcome in results] == [Changed, NotAttempted, NotAttempted]
+    assert "commit" in fleet.host("web1").names()
