@@ -58,10 +58,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 class HostError(Exception):
     """Work on one host failed; ends that host's work and nobody else's.
 
-    `cause` is a stable word for programs, the message is for people, `hint` says what to do.
+    `cause` is a stable word for programs, the message is for people, `hint` says what to do; `service` is
+    named where it is not plain from the step that failed.
     """
 
-    def __init__(self, cause: str, message: str, *, hint: str = "") -> None:
+    def __init__(self, cause: str, message: str, *, hint: str = "", service: str = "") -> None:
+        self.service = service
         self.cause = cause
         self.message = message
         self.hint = hint

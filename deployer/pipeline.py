@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from deployer.desired import DesiredHost, Service
+    from deployer.desired import DesiredHost
     from deployer.remote.remote import Remote
     from deployer.report.events import Listener
     from deployer.stage.encode import Payloads
@@ -134,7 +134,7 @@ def _unchanged(
             )
         except UnhealthyError as error:
             evidence = gather_evidence(remote, plan.service.name, answer=error.answer, redact=redact)
-            return Failed(failure=_failure(error, plan.service, evidence), needs_person=True)
+            return Failed(failure=_failure(error, plan.service.name, evidence), needs_person=True)
     stopped = tuple(plan.service.name for plan in plans if plan.stopped_by_operator)
     return OperatorStopped(services=stopped, changed=False) if stopped else Unchanged()
 
@@ -181,6 +181,8 @@ class _Apply:
             if plan.changed:
                 self._touched.append(plan)
                 switched.append(Switched(plan=plan, pid=self._switch(plan)))
+            elif not plan.stopped_by_operator:
+                self._check_running(plan)
         commit(self.remote, self._desired.name, switched, emit=self._context.emit)
 
     def _switch(self, plan: ServicePlan) -> int:
@@ -201,45 +203,47 @@ class _Apply:
         return state.main_pid
 
     def _check_running(self, plan: ServicePlan) -> None:
+        context, host = self._context, self._desired.name
         check_running(
-            self.remote,
-            self._desired.name,
-            plan.service,
-            redact=self._redact,
-            emit=self._context.emit,
-            clock=self._context.clock,
+            self.remote, host, plan.service, redact=self._redact, emit=context.emit, clock=context.clock
         )
 
     def back(self, error: Exception) -> Outcome:
         """Undo what was done, the last first; says how that went."""
-        failed = self._touched[-1] if self._touched else None
-        failure = _failure(error, failed.service if failed else None)
-        if failed is None:
+        last = self._touched[-1].service.name if self._touched else ""
+        failure = _failure(error, getattr(error, "service", "") or last)
+        if not failure.service:
             return Failed(failure=failure, needs_person=False)
-        evidence: Evidence | None = None
-        try:
-            if failure.cause in _LOST:
+        if failure.cause in _LOST:
+            try:
                 self.remote = self._context.connect(self._desired.target)
-            for plan in reversed(self._touched):
-                left = self._put_back(plan, getattr(error, "answer", ""))
-                evidence = evidence or left
-        except Exception as second:  # noqa: BLE001  the last resort: say so, and what is known
-            lost = f"{failure.message}; and going back failed: {_failure(second).message}"
-            return Failed(
-                failure=replace(failure, message=lost, evidence=evidence, hint="look at the host now"),
-                needs_person=True,
-            )
-        failure = replace(failure, evidence=evidence)
-        if all(plan.previous is not None or not plan.start for plan in self._touched):
+            except HostError as second:
+                return _not_back(failure, [second.message])
+        failure = replace(failure, evidence=self._evidence(failure.service, getattr(error, "answer", "")))
+        troubles: list[str] = []
+        for plan in reversed(self._touched):
+            try:
+                self._put_back(plan)
+            except Exception as second:  # noqa: BLE001  the others must go back all the same
+                troubles.append(f"{plan.service.name}: {_failure(second).message}")
+        if troubles:
+            return _not_back(failure, troubles)
+        if self._touched and all(plan.previous is not None or not plan.start for plan in self._touched):
             return Reverted(failure=failure)
-        only_started = any(plan.previous is None and not plan.stage for plan in self._touched)
+        only_started = any(plan.start and not plan.stage for plan in self._touched)
         return Failed(failure=failure, needs_person=only_started)
 
-    def _put_back(self, plan: ServicePlan, answer: str) -> Evidence:
-        context, host, name = self._context, self._desired.name, plan.service.name
-        if not plan.stage:  # the release was there before; only its start failed
-            return gather_evidence(self.remote, name, answer=answer, redact=self._redact)
-        back = revert(self.remote, host, plan, answer=answer, redact=self._redact, emit=context.emit)
+    def _evidence(self, service: str, answer: str) -> Evidence | None:
+        try:
+            return gather_evidence(self.remote, service, answer=answer, redact=self._redact)
+        except HostError:
+            return None  # going back is what matters now
+
+    def _put_back(self, plan: ServicePlan) -> None:
+        if not plan.stage:
+            return  # the release was there before; only its start failed
+        context, host = self._context, self._desired.name
+        back = revert(self.remote, host, plan, emit=context.emit)
         if plan.previous is not None and plan.start and back.state is not None:
             before = replace(plan.service, healthcheck=back.healthcheck)
             verify(
@@ -252,23 +256,26 @@ class _Apply:
                 clock=context.clock,
             )
             check_alive(self.remote, before, back.state)  # no commit comes that would
-        return back.evidence
+
+
+def _not_back(failure: Failure, troubles: list[str]) -> Failed:
+    message = f"{failure.message}; and going back failed: {'; '.join(troubles)}"
+    return Failed(failure=replace(failure, message=message, hint="look at the host now"), needs_person=True)
 
 
 def _redactor(desired: DesiredHost) -> Callable[[str], str]:
     return redactor(secret for service in desired.services for _, secret in service.environment)
 
 
-def _failure(error: Exception, service: Service | None = None, evidence: Evidence | None = None) -> Failure:
-    name = service.name if service else ""
+def _failure(error: Exception, service: str = "", evidence: Evidence | None = None) -> Failure:
     if isinstance(error, HostError):
         return Failure(
-            cause=error.cause, message=error.message, hint=error.hint, service=name, evidence=evidence
+            cause=error.cause, message=error.message, hint=error.hint, service=service, evidence=evidence
         )
     return Failure(
         cause="internal",
         message=f"a bug in deployer: {type(error).__name__}: {error}",
         hint="run it again with DEPLOYER_DEBUG=1 and report what it prints",
-        service=name,
+        service=service,
         evidence=evidence,
     )

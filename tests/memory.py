@@ -107,7 +107,7 @@ class MemoryHost:
             "observe": EMPTY_HOST,
             "switch": unit(),
             "status": state(),
-            "revert": f"{state()}= reverted\n{unit()}= about\n",
+            "revert": f"= state\n{unit()}= about\n",
         }
         says = {**usual, **self.says}.get(name, "fine\n")
         said = says(args) if callable(says) else says

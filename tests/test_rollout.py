@@ -317,8 +317,7 @@ def test_a_service_that_its_operator_stopped_is_not_started(fleet: Fleet) -> Non
 def test_no_event_holds_a_secret_even_where_the_host_says_it(fleet: Fleet) -> None:
     host = fleet.host("web1")
     host.answers = b"HTTP/1.1 500 Oops\r\n\r\nTOKEN is hunter2"
-    host.says["revert"] = f"= state\n{unit()}= journal\npanic: hunter2\n= reverted\n{unit()}= about\n"
-    host.says["status"] = state()
+    host.says["status"] = f"= state\n{unit()}= journal\npanic: hunter2\n"
     results = fleet.run()
     assert any(isinstance(event, HealthProbed) for event in fleet.events)
     assert "hunter2" not in repr(fleet.events)

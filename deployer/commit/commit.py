@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deployer import init
+from deployer.errors import HostError
 from deployer.remote.remote import fields
 from deployer.remote.script import read_script
 from deployer.report.events import ReleaseCommitted, StageStarted
@@ -49,6 +50,12 @@ def commit(remote: Remote, host: str, switched: Sequence[Switched], *, emit: Lis
         )
     )
     reply = remote.run(read_script(*_SCRIPT), args, timeout=60)
-    fields(reply, what="committing the release")
+    try:
+        fields(reply, what="committing the release")
+    except HostError as error:
+        name, _, said = error.message.partition(" ")  # commit.sh begins with the one that fell
+        if name in args:
+            raise HostError(error.cause, f"it {said}", service=name) from None
+        raise
     for item in switched:
         emit(ReleaseCommitted(host=host, service=item.plan.service.name, release=item.plan.release))

@@ -1,4 +1,4 @@
-"""The release failed: keep the evidence, put the previous one back, or stop a first one."""
+"""The release failed: put the previous one back, or stop a first one."""
 
 from __future__ import annotations
 
@@ -10,14 +10,10 @@ from deployer.plan.release import read_healthcheck
 from deployer.remote.remote import fields, sections
 from deployer.remote.script import read_script
 from deployer.report.events import ReleaseReverted, StageStarted
-from deployer.verify.status import read_evidence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from deployer.desired import Healthcheck
     from deployer.init import UnitState
-    from deployer.outcome import Evidence
     from deployer.plan.plan import ServicePlan
     from deployer.remote.remote import Remote
     from deployer.report.events import Listener
@@ -27,17 +23,14 @@ _SCRIPT = ("remote/prelude.sh", init.SCRIPT, "commit/revert.sh")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Back:
-    """After a revert: what the failed release left behind, and the state of what runs now."""
+    """After a revert: what runs now, and how it is told to be well."""
 
-    evidence: Evidence
     state: UnitState | None
     healthcheck: Healthcheck  # the one that the previous release was deployed with
 
 
-def revert(
-    remote: Remote, host: str, plan: ServicePlan, *, answer: str, redact: Callable[[str], str], emit: Listener
-) -> Back:
-    """Mark the release bad and go back; `answer` is the last one to its health test.
+def revert(remote: Remote, host: str, plan: ServicePlan, *, emit: Listener) -> Back:
+    """Mark the release bad and go back.
 
     Raises:
         HostError: the host could not go back, so a person must look.
@@ -47,14 +40,9 @@ def revert(
     emit(StageStarted(host=host, stage="revert", service=service.name))
     args = (service.name, plan.release, plan.previous or "-", "yes" if plan.start else "no")
     reply = remote.run(read_script(*_SCRIPT), args, timeout=120 + service.stop_grace_period)
-    parts = sections(reply.stdout)
-    evidence = read_evidence(parts, answer=answer, redact=redact)
     fields(reply, what="going back to the previous release")
     emit(ReleaseReverted(host=host, service=service.name, release=plan.release, to=plan.previous or ""))
-    now = init.parse_states(parts.get("reverted", ()))
+    parts = sections(reply.stdout)
+    states = init.parse_states(parts.get("state", ()))
     remembered = read_healthcheck("\n".join(parts.get("about", ())))
-    return Back(
-        evidence=evidence,
-        state=now[0] if now else None,
-        healthcheck=remembered or service.healthcheck,
-    )
+    return Back(state=states[0] if states else None, healthcheck=remembered or service.healthcheck)

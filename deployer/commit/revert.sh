@@ -1,18 +1,11 @@
 # shellcheck shell=sh
-# revert.sh - show the state and the log of what failed, then put the previous release back, or stop a first one.
+# revert.sh - put the previous release back, or stop a first one.
 #
 #   revert.sh SERVICE FAILED PREVIOUS START   PREVIOUS: the release to go back to, or -
 #     START: no leaves the service as it is, for its operator stopped it
 service=$1 failed=$2 previous=$3 start=$4
-say "= state"
-init_show "$service"
-switched=$(since "$service")
-say "= end"
-init_last_end "$service" "$switched"
-say "= journal"
-init_journal "$service" 20 "$switched"
-say "= reverted"
-mkdir -p "/var/lib/deployer/$service/bad" && : >"/var/lib/deployer/$service/bad/$failed" && durable "/var/lib/deployer/$service/bad"
+bad=/var/lib/deployer/$service/bad
+mkdir -p "$bad" && : >"$bad/$failed" && durable "$bad"
 if [ "$previous" = - ]; then
   [ "$start" = no ] || init_stop "$service" || fail cannot_stop "cannot stop the service"
 else
@@ -21,6 +14,7 @@ else
   make_current "$service" "$previous"
   [ "$start" = no ] || init_restart "$service" || fail start_failed "the previous release does not start"
 fi
+say "= state"
 init_show "$service"
 say "= about"
 [ "$previous" = - ] || cat "/opt/$service/releases/$previous/release.json"

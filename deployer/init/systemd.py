@@ -22,9 +22,6 @@ GATE = "/etc/systemd/system/unless-stopped@.service"
 SCRIPT = "init/systemd.sh"
 """The shell half, which goes before every script that touches the service."""
 
-MARK = "# Written by deployer for "
-"""How every unit of ours begins; a unit that does not is somebody else's, and is not touched."""
-
 _FIRST_UNPRIVILEGED_PORT = 1024
 _SAFE_WORD = re.compile(r"[A-Za-z0-9_./:=@,+-]+")
 

@@ -84,6 +84,8 @@ class Prober:
             return Answer(healthy=False, detail=f"no answer within {timeout:g} s")
         except ssl.SSLError as error:
             return Answer(healthy=False, detail=f"TLS failed: {error.reason}")
+        except ConnectionRefusedError:
+            return Answer(healthy=False, detail=f"cannot connect to {test.host} port {test.port}")
         except OSError as error:
             return Answer(healthy=False, detail=str(error) or type(error).__name__)
         except http.client.HTTPException:

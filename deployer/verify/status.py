@@ -33,11 +33,7 @@ def ask_state(remote: Remote, service: str) -> UnitState:
 def gather_evidence(remote: Remote, service: str, *, answer: str, redact: Callable[[str], str]) -> Evidence:
     """What a person wants to see of a service that is not well.  Raises HostError."""
     reply = remote.run(read_script(*_SCRIPT), (service, str(JOURNAL_LINES)), timeout=30)
-    return read_evidence(sections(reply.stdout), answer=answer, redact=redact)
-
-
-def read_evidence(parts: dict[str, list[str]], *, answer: str, redact: Callable[[str], str]) -> Evidence:
-    """From the `state`, `end` and `journal` sections of a reply."""
+    parts = sections(reply.stdout)
     states = init.parse_states(parts.get("state", ()))
     state = str(states[0]) if states else ""
     if states and states[0].restarts and not states[0].exit_code:  # of the process before

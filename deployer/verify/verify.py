@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 class UnhealthyError(HostError):
     """The service does not pass; `answer` is what its health test said last."""
 
-    def __init__(self, cause: str, message: str, *, answer: str) -> None:
+    def __init__(self, cause: str, message: str, *, service: str, answer: str) -> None:
         self.answer = answer
-        super().__init__(cause, message)
+        super().__init__(cause, message, service=service)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,7 @@ def verify(
     patience = Patience(check=check, started=started)
     prober = _prober(remote, host, service, redact, emit)
     if state.main_pid == 0:
-        raise _died(state, "")
+        raise _died(service, state, "")
     while True:
         answer = prober.ask()
         now = clock.now()
@@ -109,7 +109,7 @@ def verify(
             check_alive(remote, service, state, answer=last)
         if enough:
             message = f"not healthy after {patience.attempts} attempts in {now - started:.1f} s"
-            raise UnhealthyError("unhealthy", message, answer=last)
+            raise UnhealthyError("unhealthy", message, service=service.name, answer=last)
         left = started + check.stay_up - now
         if answer.healthy and left <= 0:
             return
@@ -140,7 +140,7 @@ def check_running(
         )
         if not going_on:
             message = f"the release is in place but not healthy after {patience.attempts} attempts"
-            raise UnhealthyError("unhealthy", message, answer=detail)
+            raise UnhealthyError("unhealthy", message, service=service.name, answer=detail)
         clock.sleep(patience.pause(clock.now()))
 
 
@@ -157,8 +157,9 @@ def check_alive(remote: Remote, service: Service, before: UnitState, *, answer: 
     """Whether the process that `before` shows still runs.  Raises UnhealthyError."""
     state = ask_state(remote, service.name)
     if state.restarts or state.main_pid != before.main_pid:
-        raise _died(state, answer)
+        raise _died(service, state, answer)
 
 
-def _died(state: UnitState, answer: str) -> UnhealthyError:
-    return UnhealthyError("crashed", f"it did not stay up: its process {state.end}", answer=answer)
+def _died(service: Service, state: UnitState, answer: str) -> UnhealthyError:
+    message = f"it did not stay up: its process {state.end}"
+    return UnhealthyError("crashed", message, service=service.name, answer=answer)

@@ -166,7 +166,7 @@ def test_a_port_nobody_listens_on_is_unhealthy(site: Site, lab: Lab) -> None:
 
     assert (run.code, run.outcomes) == (1, {"host1": "failed"})
     assert failure(run, "host1")["cause"] == "unhealthy"
-    assert failure(run, "host1")["evidence"]["answer"] == "connect failed"
+    assert failure(run, "host1")["evidence"]["answer"] == "cannot connect to 127.0.0.1 port 25305"
     assert active(lab.hosts[0], "health-closed") == "inactive"
 
 

@@ -290,3 +290,65 @@ def test_going_back_does_not_start_a_service_that_its_operator_stopped(site: Sit
     site.write([needy(site, name, NEEDS="/srv")], hosts=BOTH_FLAVOURS)
     after = site.run()
     assert (after.code, set(after.outcomes.values())) == (0, {"operator_stopped"}), after
+
+
+@pytest.mark.hosts
+def test_the_service_that_fell_is_named_when_another_was_switched_after_it(site: Site) -> None:
+    falls, stands, file = "two-falls", "two-stands", "/srv/two-falls"
+    for host in both(site):
+        shell(host, 'touch "$1" /srv/two-stands', file)
+    old = [needy(site, falls, NEEDS=file), needy(site, stands, NEEDS="/srv/two-stands")]
+    deploy(site, *old)
+    before = {(host.name, name): current(host, name) for host in both(site) for name in (falls, stands)}
+
+    new = [
+        needy(site, falls, NEEDS=file, NEW="1"),
+        {"command": ["mv", file, f"{file}.away"]},
+        needy(site, stands, NEEDS="/srv/two-stands", NEW="1"),
+    ]
+    run = fail(site, *new)
+
+    # The old release of the first needs the file too, so going back cannot be called a success.
+    assert (run.code, set(run.outcomes.values())) == (4, {"failed"}), run
+    for host in both(site):
+        failure = run.finished[host.name]["failure"]
+        assert (failure["cause"], failure["service"]) == ("crashed", falls)
+        assert failure["message"].startswith("it did not stay up")
+        assert current(host, stands) == before[host.name, stands]
+        assert current(host, falls) == before[host.name, falls]
+
+
+@pytest.mark.hosts
+def test_a_service_that_cannot_go_back_keeps_no_other_from_it(site: Site) -> None:
+    first, second = "back-first", "back-second"
+    deploy(site, needy(site, first, NEEDS="/srv"), needy(site, second, NEEDS="/srv"))
+    old = {(host.name, name): current(host, name) for host in both(site) for name in (first, second)}
+    lose = f'rm "/opt/{second}/releases/$(ls /opt/{second}/releases | head -n 1)/{second}.service"; exit 1'
+    run = fail(
+        site,
+        needy(site, first, NEEDS="/srv", NEW="1"),
+        needy(site, second, NEEDS="/srv", NEW="1"),
+        {"command": ["sh", "-c", lose]},
+    )
+    assert (run.code, set(run.outcomes.values())) == (4, {"failed"}), run
+    for host in both(site):
+        failure = run.finished[host.name]["failure"]
+        assert f"going back failed: {second}: " in failure["message"]
+        assert failure["evidence"]["state"]
+        assert_back(host, first, old[host.name, first])
+
+
+@pytest.mark.hosts
+def test_an_unchanged_service_that_is_sick_fails_the_host_and_undoes_the_change(site: Site) -> None:
+    sick, fresh = "beside-sick", "beside-fresh"
+    sleeper = needy(site, sick, NEEDS="/srv")
+    deploy(site, sleeper, needy(site, fresh, NEEDS="/srv"))
+    old = {host.name: current(host, fresh) for host in both(site)}
+    sleeper["service"]["healthcheck"] = {"test": "tcp://127.0.0.1:20299", "retries": 2, "interval": "100ms"}
+    run = fail(site, needy(site, fresh, NEEDS="/srv", NEW="1"), sleeper)
+    assert (run.code, set(run.outcomes.values())) == (1, {"reverted"}), run
+    for host in both(site):
+        failure = run.finished[host.name]["failure"]
+        assert (failure["cause"], failure["service"]) == ("unhealthy", sick)
+        assert failure["evidence"]["answer"] == "cannot connect to 127.0.0.1 port 20299"
+        assert_back(host, fresh, old[host.name])

@@ -205,7 +205,7 @@ def test_a_process_that_ended_is_seen_long_before_patience_ends(
     with pytest.raises(UnhealthyError) as caught:
         trial.verify(start_period=60.0, retries=30)
     assert (caught.value.cause, caught.value.message) == ("crashed", message)
-    assert caught.value.answer == "connection refused"
+    assert caught.value.answer == "cannot connect to 127.0.0.1 port 8080"
     assert len(trial.asked) <= 2
 
 
@@ -239,7 +239,7 @@ def test_a_host_that_knows_nothing_of_the_unit_is_an_error(trial: Trial) -> None
         (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 197 + b"hunter2", True, f"200 {'x' * 197}***"),  # not cut in two
         (b"SSH-2.0-OpenSSH\r\n", False, "the answer is not HTTP"),
         (b"", False, "the connection was closed without an answer"),
-        (ConnectionRefusedError("connection refused"), False, "connection refused"),
+        (ConnectionRefusedError("connection refused"), False, "cannot connect to 127.0.0.1 port 8080"),
         (TimeoutError(), False, "no answer within 2 s"),
         (OSError(), False, "OSError"),
     ],
@@ -256,7 +256,7 @@ def test_a_tcp_test_only_connects(trial: Trial) -> None:
     trial.answer(lambda now: ConnectionRefusedError("connection refused") if now == 0 else b"")
     trial.verify(test=TcpTest(host="::1", port=5432), stay_up=0.0)
     assert trial.host.ran[0] == ("connect", ("::1", "5432"))
-    assert [probe.detail for probe in trial.probes()] == ["connection refused", "connected"]
+    assert [probe.detail for probe in trial.probes()] == ["cannot connect to ::1 port 5432", "connected"]
 
 
 def test_a_command_is_run_on_the_host_as_the_services_user(trial: Trial) -> None:
