@@ -36,7 +36,7 @@ from tests.made import (
     make_host,
     make_service,
 )
-from tests.memory import EMPTY_HOST, SICK, MemoryHost, Time, state, unit
+from tests.memory import EMPTY_HOST, SICK, MemoryHost, Time, unit
 
 if TYPE_CHECKING:
     from pathlib import Path
