@@ -12,14 +12,13 @@ import click
 
 from deployer import __version__
 from deployer.errors import LoadError, Problem
+from deployer.outcome import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from deployer.load import LoadOptions
     from deployer.secret import Secret
-
-_USAGE = 2
 
 _RUN_EXAMPLES = """\b
 Examples:
@@ -185,17 +184,17 @@ def main() -> None:
         sys.exit(cli.main(standalone_mode=False, prog_name="deployer"))
     except click.UsageError as error:
         error.show()
-        sys.exit(_USAGE)
+        sys.exit(ExitCode.USAGE)
     except click.ClickException as error:
         _print([Problem(message=error.format_message())])
-        sys.exit(_USAGE)
+        sys.exit(ExitCode.USAGE)
     except LoadError as error:
         _print(error.problems)
-        sys.exit(_USAGE)
+        sys.exit(ExitCode.USAGE)
     except (KeyboardInterrupt, click.Abort):
         click.echo("deployer: interrupted; hosts in flight were left as they are", err=True)
         sys.stdout.flush()
-        os._exit(130)  # threads that still work on hosts would be waited for
+        os._exit(ExitCode.INTERRUPTED)  # threads that still work on hosts would be waited for
     except Exception as error:
         if os.environ.get("DEPLOYER_DEBUG"):
             raise
@@ -207,7 +206,7 @@ def main() -> None:
                 )
             ]
         )
-        sys.exit(4)
+        sys.exit(ExitCode.MIXED)
 
 
 def _print(problems: tuple[Problem, ...] | list[Problem]) -> None:

@@ -107,7 +107,6 @@ class ExitCode(IntEnum):
     USAGE = 2  # nothing was contacted
     UNREACHABLE = 3  # some hosts; all others are fine
     MIXED = 4  # failed, and hosts differ or one needs a person
-    LOCKED = 5
     CHANGES = 10  # --check --detailed-exitcode
     INTERRUPTED = 130
 

@@ -98,7 +98,6 @@ def test_the_numbers_are_what_the_manual_says() -> None:
         "USAGE": 2,
         "UNREACHABLE": 3,
         "MIXED": 4,
-        "LOCKED": 5,
         "CHANGES": 10,
         "INTERRUPTED": 130,
     }

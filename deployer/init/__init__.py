@@ -1,6 +1,23 @@
 """Init systems behind one small interface; nothing outside this folder asks which one a host has."""
 
 from deployer.init.state import UnitState
-from deployer.init.systemd import SCRIPT, at_boot, helper_files, parse_states, render_unit, unit_path
+from deployer.init.systemd import (
+    SCRIPT,
+    at_boot,
+    helper_files,
+    parse_states,
+    render_unit,
+    unit_path,
+    why_not,
+)
 
-__all__ = ["SCRIPT", "UnitState", "at_boot", "helper_files", "parse_states", "render_unit", "unit_path"]
+__all__ = [
+    "SCRIPT",
+    "UnitState",
+    "at_boot",
+    "helper_files",
+    "parse_states",
+    "render_unit",
+    "unit_path",
+    "why_not",
+]

@@ -22,6 +22,7 @@ GATE = "/etc/systemd/system/unless-stopped@.service"
 SCRIPT = "init/systemd.sh"
 """The shell half, which goes before every script that touches the service."""
 
+_OLDEST = 240  # has Type=exec, systemd.service(5)
 _FIRST_UNPRIVILEGED_PORT = 1024
 _SAFE_WORD = re.compile(r"[A-Za-z0-9_./:=@,+-]+")
 
@@ -35,6 +36,15 @@ def at_boot(service: Service) -> str:
 def unit_path(service: str) -> str:
     """Where the unit of `service` is installed."""
     return f"/etc/systemd/system/{service}.service"
+
+
+def why_not(name: str, version: str) -> str:
+    """Why services cannot be run by the init system that `init_facts` tells of; "" if they can."""
+    if name == "none":
+        return "systemd does not run there, and no other init system is supported"
+    if not version.isdigit() or int(version) < _OLDEST:
+        return f"systemd {version} is too old, {_OLDEST} is needed"
+    return ""
 
 
 def helper_files() -> dict[str, str]:

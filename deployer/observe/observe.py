@@ -34,6 +34,6 @@ def observe(remote: Remote, services: Sequence[Service], *, contents: bool) -> O
     if observation.uid != 0:
         message = "this needs root, and the login user is not root"
         raise HostError("not_root", message, hint="set become: true, or connect as root")
-    if services and observation.init == "none":
-        raise HostError("no_init", "systemd does not run there, and no other init system is supported")
+    if services and (why := init.why_not(observation.init, observation.init_version)):
+        raise HostError("no_init", why)
     return observation

@@ -57,7 +57,6 @@ class _Route:
     port: int
     user: str
     keys: tuple[Path, ...]  # to be offered, and no others; empty: the agent's and the default ones
-    agent: bool
     known_hosts: tuple[Path, ...]
     alias: str | None  # HostKeyAlias: its name in known_hosts
     accept_new: bool
@@ -124,7 +123,6 @@ class Connector:
             port=target.port or int(found.get("port", 22)),
             user=target.user or found.get("user") or getpass.getuser(),
             keys=keys,
-            agent=not keys or found.get("identitiesonly", "no") != "yes",
             known_hosts=files or tuple(map(_path, _SYSTEM_KNOWN_HOSTS)),
             alias=found.get("hostkeyalias"),
             accept_new=target.host_key_checking == "accept-new" or checking == "accept-new",
