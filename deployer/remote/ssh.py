@@ -26,7 +26,7 @@ import paramiko
 from paramiko.config import SSHConfig
 from paramiko.pkey import UnknownKeyType
 
-from deployer.errors import HostError, UnreachableError
+from deployer.errors import HostError, LoadError, Problem, UnreachableError
 from deployer.remote.known_hosts import KnownKey, read_known_hosts
 from deployer.remote.remote import ForwardingRefusedError, Remote, Reply, TcpChannel, last_line
 from deployer.remote.script import HELLO, assemble, boot_command
@@ -82,7 +82,7 @@ class Connector:
         self._configs: dict[Path | None, SSHConfig] = {}
         self._known_hosts: dict[Path, list[KnownKey]] = {}
         self._keys: dict[Path, paramiko.PKey | UnreachableError] = {}
-        self._jumps: dict[Target, Any] = {}
+        self._jumps: dict[Target, Any] = {}  # a connection, or why there is none
         self._starts: dict[str, threading.Semaphore] = {}
         self._lock = threading.RLock()
 
@@ -117,7 +117,7 @@ class Connector:
         found = self._config(target.ssh_config).lookup(target.address)
         keys = (target.key_file,) if target.key_file else tuple(map(_path, found.get("identityfile", ())))
         files = target.known_hosts or tuple(map(_path, found.get("userknownhostsfile", "").split()))
-        checking = found.get("stricthostkeychecking", "yes")
+        lenient = found.get("stricthostkeychecking", "yes") in {"accept-new", "no", "off"}
         return _Route(
             address=found.get("hostname", target.address),
             port=target.port or int(found.get("port", 22)),
@@ -125,7 +125,7 @@ class Connector:
             keys=keys,
             known_hosts=files or tuple(map(_path, _SYSTEM_KNOWN_HOSTS)),
             alias=found.get("hostkeyalias"),
-            accept_new=target.host_key_checking == "accept-new" or checking == "accept-new",
+            accept_new=target.host_key_checking == "accept-new" or lenient,
             proxy_jump=_unless_none(target.proxy_jump or found.get("proxyjump")),
             proxy_command=_unless_none(target.proxy_command or found.get("proxycommand")),
         )
@@ -135,9 +135,12 @@ class Connector:
             if path not in self._configs:
                 config = SSHConfig()
                 for file in (path,) if path else (_path("~/.ssh/config"), Path("/etc/ssh/ssh_config")):
-                    if file.is_file():
-                        with file.open(encoding="utf-8") as lines:
-                            config.parse(lines)
+                    if not file.is_file():
+                        continue
+                    try:
+                        config.parse(file.read_text(encoding="utf-8").splitlines(keepends=True))
+                    except (OSError, ValueError, paramiko.ConfigParseError) as error:
+                        raise LoadError([Problem(message=f"cannot use {file}: {_reason(error)}")]) from None
                 self._configs[path] = config
             return self._configs[path]
 
@@ -228,8 +231,14 @@ class Connector:
         )
         with self._lock:
             if hop not in self._jumps:
-                self._jumps[hop] = self._open(self._route(hop), hop)
-            return self._jumps[hop]
+                try:
+                    self._jumps[hop] = self._open(self._route(hop), hop)
+                except UnreachableError as error:
+                    self._jumps[hop] = error
+            found = self._jumps[hop]
+        if isinstance(found, UnreachableError):
+            raise UnreachableError(found.cause, f"jump host: {found.message}", hint=found.hint)
+        return found
 
     # -- trust ------------------------------------------------------------------------------------------
 
