@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from deployer.errors import LoadError, Problem
+from deployer.load.extra_vars import read_extra_vars
 from deployer.load.find import find_inventory, find_playbook
 from deployer.load.inventory import read_inventory
-from deployer.load.playbook import read_extra_vars, read_plays
+from deployer.load.playbook import read_plays
 from deployer.load.target import ConnectionOptions
 from deployer.load.yaml import read_yaml
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from deployer.desired import CommandTask, DesiredHost, Healthcheck, Play, Service, ServiceTask
 from deployer.errors import LoadError, Problem, did_you_mean
@@ -17,13 +16,11 @@ from deployer.load.inventory import OutsideLimitError, select, split_pattern
 from deployer.load.schema import MODULES, PlayModel, TaskModel
 from deployer.load.target import BadVariableError, make_target
 from deployer.load.template import TemplateFailure, Variables, is_template
-from deployer.load.yaml import parse_yaml
+from deployer.load.validation import Rendered, validate, without
 from deployer.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from pydantic_core import ErrorDetails
+    from collections.abc import Iterator, Mapping, Sequence
 
     from deployer.desired import Binary, Task
     from deployer.errors import Mark
@@ -33,46 +30,6 @@ if TYPE_CHECKING:
     from deployer.load.yaml import Document, Place
 
 _Model = TypeVar("_Model", bound=BaseModel)
-_MAY_HOLD_A_SECRET = {"environment", "command", "test"}
-
-
-def read_extra_vars(words: Sequence[str]) -> dict[str, Any]:
-    """`-e`: `name=value ...`, a JSON or YAML mapping, or `@file` with one.  Raises LoadError."""
-    result: dict[str, Any] = {}
-    for word in words:
-        if word.startswith("@"):
-            result |= _mapping_file(Path(word[1:]).expanduser())
-        elif word.lstrip().startswith(("{", "[")):
-            result |= _mapping(parse_yaml(word, "--extra-vars"))
-        else:
-            for pair in _split_pairs(word):
-                name, equals, value = pair.partition("=")
-                if not equals or not name.isidentifier():
-                    message = "--extra-vars must be name=value, a {mapping} or @file"
-                    raise LoadError([Problem(message=message)])
-                result[name] = value
-    return result
-
-
-def _split_pairs(word: str) -> list[str]:
-    try:
-        return shlex.split(word)
-    except ValueError:
-        raise LoadError([Problem(message="--extra-vars has an unclosed quote")]) from None
-
-
-def _mapping_file(path: Path) -> dict[str, Any]:
-    try:
-        return _mapping(parse_yaml(path.read_text(encoding="utf-8"), str(path)))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise LoadError([Problem(message=f"--extra-vars: cannot read {path}: {reason}")]) from None
-
-
-def _mapping(document: Document) -> dict[str, Any]:
-    if not isinstance(document.value, dict):
-        raise LoadError([Problem(message="must be a mapping of variables", mark=document.mark(()))])
-    return {str(name): value for name, value in document.value.items()}
 
 
 def read_plays(
@@ -111,15 +68,6 @@ def read_plays(
     return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rendered:
-    """A task after its templates: which places came out of one, and which are missing because one failed."""
-
-    value: Any
-    templated: frozenset[Place]
-    broken: frozenset[Place]  # counted from the task
-
-
 class _Reader:
     """Reads one document; collects problems instead of stopping at the first."""
 
@@ -149,6 +97,11 @@ class _Reader:
     def _problem(self, message: str, mark: Mark | None, hint: str = "") -> None:
         self.problems.append(Problem(message=message, mark=mark, hint=hint))
 
+    def _validate(self, kind: type[_Model], rendered: Rendered) -> _Model | None:
+        model, problems = validate(kind, rendered)
+        self.problems.extend(problems)
+        return model
+
     # -- plays ------------------------------------------------------------------------------------------
 
     def play(self, index: int) -> Play | None:
@@ -157,7 +110,7 @@ class _Reader:
         if not isinstance(raw, dict):
             self._problem("a play is a mapping with hosts and tasks", self._document.mark(place))
             return None
-        model = self._validate(PlayModel, raw, place, frozenset())
+        model = self._validate(PlayModel, Rendered(document=self._document, place=place, value=raw))
         sound = [
             number for number in range(_length(raw, "tasks")) if self._task_shape((*place, "tasks", number))
         ]
@@ -274,7 +227,7 @@ class _Reader:
             self._tasks[key] = self._resolve(rendered, place)
         return self._tasks[key]
 
-    def _render(self, place: Place, variables: Variables, host: str) -> _Rendered:
+    def _render(self, place: Place, variables: Variables, host: str) -> Rendered:
         templated: set[Place] = set()
         broken: set[Place] = set()
 
@@ -298,12 +251,16 @@ class _Reader:
             return value
 
         value = render(_at(self._document.value, place), place)
-        return _Rendered(
-            value=_without(value, broken), templated=frozenset(templated), broken=frozenset(broken)
+        return Rendered(
+            document=self._document,
+            place=place,
+            value=without(value, broken),
+            templated=frozenset(templated),
+            broken=frozenset(broken),
         )
 
-    def _resolve(self, rendered: _Rendered, place: Place) -> Task | None:
-        model = self._validate(TaskModel, rendered.value, place, rendered.templated, rendered.broken)
+    def _resolve(self, rendered: Rendered, place: Place) -> Task | None:
+        model = self._validate(TaskModel, rendered)
         if model is None:
             return None
         for module in MODULES:
@@ -364,13 +321,13 @@ class _Reader:
         own: dict[str, Secret] = {}
         for key, value, at in _environment_items(model.environment, (*place, "environment")):
             if isinstance(value, dict | list):
-                self._problem(f"environment: {key} must be text or a number", self._key(at))
+                self._problem(f"environment: {key} must be text or a number", self._document.key_mark(at))
                 continue
             if value is None:  # Compose: taken from the environment of whoever runs this
                 value = self._environ.get(key)  # noqa: PLW2901
             text = str(value).lower() if isinstance(value, bool) else str(value)
             if why := why_not_name(key) or (value is not None and why_not_value(key, text)):
-                self._problem(f"environment: {why}", self._key(at))
+                self._problem(f"environment: {why}", self._document.key_mark(at))
             elif value is not None:
                 own[key] = Secret(text)
         files = [model.env_file] if isinstance(model.env_file, str) else model.env_file
@@ -387,88 +344,6 @@ class _Reader:
                     for problem in error.problems
                 )
         return None if len(self.problems) > before else tuple((merged | own).items())
-
-    def _key(self, place: Place) -> Mark:
-        return self._document.key_mark(place)
-
-    # -- validation -------------------------------------------------------------------------------------
-
-    def _validate(
-        self,
-        kind: type[_Model],
-        value: Any,
-        place: Place,
-        templated: frozenset[Place],
-        broken: frozenset[Place] = frozenset(),
-    ) -> _Model | None:
-        """The model of `value`; on mistakes the one of what is left without them, so that it is read too."""
-        try:
-            return kind.model_validate(value)
-        except ValidationError as error:
-            details: dict[Place, list[ErrorDetails]] = {}
-            for detail in error.errors(include_url=False):
-                if detail["loc"] in broken:
-                    continue  # it is missing because its template failed, which was said
-                details.setdefault(self._known_part(tuple(detail["loc"]), place), []).append(detail)
-        # Of a union every member complains: one that got further than the rest is the one that was meant.
-        details = {
-            loc: found
-            for loc, found in details.items()
-            if not any(other != loc and other[: len(loc)] == loc for other in details)
-            or any(detail["type"] == "missing" for detail in found)
-        }
-        for loc, found in details.items():
-            self.problems.extend(self._explain(kind, found, place, loc, templated))
-        try:
-            return kind.model_validate(_without(value, details))
-        except ValidationError:
-            return None
-
-    def _known_part(self, loc: Place, place: Place) -> Place:
-        """`loc` without what pydantic adds to it: names of union members and of missing keys."""
-        known: Place = ()
-        for part in loc:
-            at = (*place, *known, part)
-            if at in self._document.keys or at in self._document.marks:
-                known = (*known, part)
-        return known
-
-    def _explain(
-        self,
-        kind: type[BaseModel],
-        details: Sequence[ErrorDetails],
-        place: Place,
-        loc: Place,
-        templated: frozenset[Place],
-    ) -> Iterator[Problem]:
-        """What pydantic says of one place, in the user's terms.
-
-        Values are shown only where they were typed in the open, and cannot well hold a secret.
-        """
-        at = (*place, *loc)
-        name = ".".join(str(part) for part in loc)
-        wrong: list[str] = []
-        for detail in details:
-            if detail["type"] == "extra_forbidden":
-                known = _fields_at(kind, loc[:-1])
-                hint = did_you_mean(str(loc[-1]), known) or f"known here: {', '.join(known)}"
-                yield Problem(message=f"unknown key {str(loc[-1])!r}", mark=self._key(at), hint=hint)
-            elif detail["type"] == "missing":
-                missing = str(detail["loc"][-1])
-                message = f"{name or 'a play'} needs the key {missing!r}"
-                yield Problem(message=message, mark=self._document.mark(at))
-            elif detail["type"] == "invalid_key" or detail["loc"][-1] == "[key]":
-                key = detail["input"]
-                mark = self._key(at if loc[-1:] == (key,) else (*at, key))
-                yield Problem(message=f"the key {str(key)!r} must be text", mark=mark, hint="quote it")
-            else:
-                wrong.append(_said(detail))
-        if wrong:
-            typed = self._document.scalars.get(at)
-            shown = typed and at not in templated and not _MAY_HOLD_A_SECRET.intersection(at)
-            seen = f" {typed!r}" if shown else ""
-            message = f"{name}{seen}: {wrong[0]}{''.join(f' or {other[8:]}' for other in wrong[1:])}"
-            yield Problem(message=message.removeprefix(": "), mark=self._document.mark(at))
 
 
 def _healthcheck(model: HealthcheckModel) -> Healthcheck:
@@ -493,53 +368,6 @@ def _environment_items(
         for index, item in enumerate(environment):
             key, equals, value = item.partition("=")
             yield key, value if equals else None, (*place, index)
-
-
-def _fields_at(kind: type[BaseModel], loc: Place) -> list[str]:
-    """The keys a model knows at `loc`."""
-    for part in loc:
-        field = kind.model_fields.get(str(part))
-        inner = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
-        models = [item for item in inner if isinstance(item, type) and issubclass(item, BaseModel)]
-        if not models:
-            return []
-        kind = models[0]
-    return list(kind.model_fields)
-
-
-def _said(detail: ErrorDetails) -> str:
-    context = detail.get("ctx", {})
-    match detail["type"]:
-        case "string_type":
-            return "must be text"
-        case "list_type":
-            return "must be a list"
-        case "dict_type" | "model_type":
-            return "must be a mapping"
-        case "int_type" | "int_parsing" | "int_from_float":
-            return "must be a whole number"
-        case "bool_type" | "bool_parsing":
-            return "must be true or false"
-        case "too_short" | "string_too_short":
-            return "must not be empty"
-        case "greater_than_equal":
-            return f"must be at least {context['ge']}"
-        case "less_than_equal":
-            return f"must be at most {context['le']}"
-        case _:
-            return detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-
-
-def _without(value: Any, places: Iterable[Place]) -> Any:
-    """`value` without what stands at `places`; it is not changed itself."""
-    if not isinstance(value, dict):
-        return value
-    heads = {place[0]: [other[1:] for other in places if other[:1] == place[:1]] for place in places if place}
-    return {
-        key: _without(item, heads.get(key, ()))
-        for key, item in value.items()
-        if all(rest and isinstance(item, dict) for rest in heads.get(key, ()))
-    }
 
 
 def _as_typed(command: str | list[Any]) -> str:

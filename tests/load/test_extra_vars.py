@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from deployer.errors import LoadError
-from deployer.load.playbook import read_extra_vars
+from deployer.load.extra_vars import read_extra_vars
 
 if TYPE_CHECKING:
     from pathlib import Path
