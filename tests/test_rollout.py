@@ -11,6 +11,7 @@ import pytest
 
 from deployer.desired import CommandTask, Play
 from deployer.errors import HostError, UnreachableError
+from deployer.load.binary import read_binary
 from deployer.outcome import (
     Changed,
     Failed,
@@ -30,7 +31,6 @@ from deployer.stage.encode import Payloads
 from deployer.stage.stage import Origin
 from tests.made import (
     RELEASE,
-    make_binary,
     make_files,
     make_healthcheck,
     make_host,
@@ -96,7 +96,7 @@ def fleet(tmp_path: Path) -> Fleet:
     binary = tmp_path / "server"
     binary.write_bytes(b"#!/bin/sh\n")
     check = make_healthcheck(start_period=0.0, retries=2, stay_up=1.0)
-    service = make_service(binary=make_binary(path=binary, size=10), healthcheck=check)
+    service = make_service(binary=replace(read_binary(binary), machine="x86_64"), healthcheck=check)
     made = Fleet(service=service)
     made.hosts |= {f"web{number}": MemoryHost() for number in (1, 2, 3)}
     return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import threading
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,7 @@ class Payloads:
         """`binary` as `plain`, `gzip` or `zstd`.
 
         Raises:
-            HostError: the file is gone, or is not what it was when the playbook was read (the digest
-                is checked again on the host).
+            HostError: the file is gone, or is not what it was when the playbook was read.
 
         """
         with self._lock:
@@ -37,7 +37,10 @@ class Payloads:
                     content = binary.path.read_bytes()
                 except OSError as error:
                     message = f"cannot read {binary.path} any more: {error.strerror}"
-                    raise HostError("binary_gone", message) from None
+                    raise HostError("binary_changed", message) from None
+                if hashlib.sha256(content).hexdigest() != binary.sha256:
+                    message = f"{binary.path} was built anew while the run went on"
+                    raise HostError("binary_changed", message, hint="run it again")
                 self._made[key] = _encode(content, encoding)
             return self._made[key]
 
