@@ -42,7 +42,7 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False
 
 _SLICE = 64 * 1024  # bytes a send; paramiko's sendall of one large object is quadratic
-_STARTS_PER_SERVER = 8  # below sshd_config(5) MaxStartups 10:30:100, where it begins to drop
+_STARTS_PER_SERVER = 4  # sshd drops from 10 on (MaxStartups), and counts a login until after it answered
 _BANNER_TRIES = 4
 _SYSTEM_KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2", "/etc/ssh/ssh_known_hosts")
 _SILENCE = 30  # seconds without an answer to what was sent, after which a connection is dead
