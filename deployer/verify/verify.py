@@ -93,8 +93,6 @@ def verify(
     while True:
         answer = prober.ask()
         now = clock.now()
-        detail = answer.detail
-        last = detail
         enough = not patience.after(answer, now)
         emit(
             HealthProbed(
@@ -102,14 +100,14 @@ def verify(
                 service=service.name,
                 attempt=patience.attempts,
                 healthy=answer.healthy,
-                detail=detail,
+                detail=answer.detail,
             )
         )
         if not answer.healthy and patience.attempts > 1:  # the first may be too early, and an exec costs
-            check_alive(remote, service, state, answer=last)
+            check_alive(remote, service, state, answer=answer.detail)
         if enough:
             message = f"not healthy after {patience.attempts} attempts in {now - started:.1f} s"
-            raise UnhealthyError("unhealthy", message, service=service.name, answer=last)
+            raise UnhealthyError("unhealthy", message, service=service.name, answer=answer.detail)
         left = started + check.stay_up - now
         if answer.healthy and left <= 0:
             return
@@ -131,16 +129,19 @@ def check_running(
         answer = prober.ask()
         if answer.healthy:
             return
-        detail = answer.detail
         going_on = patience.after(answer, clock.now())
         emit(
             HealthProbed(
-                host=host, service=service.name, attempt=patience.attempts, healthy=False, detail=detail
+                host=host,
+                service=service.name,
+                attempt=patience.attempts,
+                healthy=False,
+                detail=answer.detail,
             )
         )
         if not going_on:
             message = f"the release is in place but not healthy after {patience.attempts} attempts"
-            raise UnhealthyError("unhealthy", message, service=service.name, answer=detail)
+            raise UnhealthyError("unhealthy", message, service=service.name, answer=answer.detail)
         clock.sleep(patience.pause(clock.now()))
 
 
