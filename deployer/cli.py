@@ -36,6 +36,27 @@ Exit codes:
 """
 
 
+class _Duration(click.ParamType[float]):
+    """Seconds from `90s`, `5m` or a bare number, as in the playbook."""
+
+    name = "duration"
+
+    def __init__(self, *, minimum: float = 0) -> None:
+        self._minimum = minimum
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read what was typed."""
+        from deployer.duration import parse_duration  # noqa: PLC0415
+
+        try:
+            seconds = parse_duration(value)
+        except ValueError as error:
+            self.fail(f"{value!r} {error}", param, ctx)
+        if seconds < self._minimum:
+            self.fail(f"{value!r} is shorter than {self._minimum:g}s", param, ctx)
+        return seconds
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="deployer")
 def cli() -> None:
@@ -111,6 +132,15 @@ def _connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--diff", is_flag=True, help="Show changes of the unit, and names of changed variables.")
 @click.option("--detailed-exitcode", is_flag=True, help="With --check: exit 10 when there are changes.")
 @click.option("--json", is_flag=True, help="One JSON object per line on standard output, nothing else.")
+@click.option("--start", is_flag=True, help="Start services that their operator stopped, too.")
+@click.option(
+    "--deadline",
+    type=_Duration(minimum=3),
+    default="60s",
+    show_default=True,
+    metavar="DURATION",
+    help="Hosts that hear nothing from this run for so long go back by themselves.",
+)
 def run(**words: Any) -> int:
     """Deploy what PLAYBOOK says."""
     from deployer.pipeline import Goal  # noqa: PLC0415  Fabric and pydantic are slow to import
@@ -123,6 +153,8 @@ def run(**words: Any) -> int:
         detailed_exitcode=words["detailed_exitcode"],
         json=words["json"],
         forks=words["forks"],
+        start=words["start"],
+        deadline=words["deadline"],
     )
     return run_playbook(_to_load(words), options, ask_passphrase=_ask_passphrase)
 

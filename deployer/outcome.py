@@ -63,6 +63,14 @@ class Reverted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RolledBack:
+    """The release before is current again, and healthy.  `failure`: why; None if that was what was wanted."""
+
+    releases: tuple[tuple[str, str], ...] = ()
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
     """It failed.  `needs_person`: the host is not as it was before, and not as desired."""
 
@@ -79,12 +87,23 @@ class Unreachable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotAttempted:
-    """The run ended before its turn came."""
+    """The run ended before its turn came.  `holder`: another run has the lock, and who that is."""
 
     reason: str
+    holder: str = ""
 
 
-Outcome = Unchanged | WouldChange | Changed | OperatorStopped | Reverted | Failed | Unreachable | NotAttempted
+Outcome = (
+    Unchanged
+    | WouldChange
+    | Changed
+    | OperatorStopped
+    | Reverted
+    | RolledBack
+    | Failed
+    | Unreachable
+    | NotAttempted
+)
 
 NAMES: dict[type[Outcome], str] = {
     Unchanged: "unchanged",
@@ -92,6 +111,7 @@ NAMES: dict[type[Outcome], str] = {
     Changed: "changed",
     OperatorStopped: "operator-stopped",
     Reverted: "reverted",
+    RolledBack: "rolled back",
     Failed: "failed",
     Unreachable: "unreachable",
     NotAttempted: "not attempted",

@@ -1,54 +1,71 @@
 """The stages of a deploy on one host, in order: connect, observe, plan, stage | switch, verify, commit.
 
-`prepare` is harmless and ends before anything that runs is touched; `apply` does the rest, or undoes it.
+`prepare` is harmless and ends before anything that runs is touched, with the locks of what is to be changed;
+`apply` does the rest, or undoes it.  A host that is prepared and not applied is `let_go`.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING
 
+from deployer import fault
 from deployer.command.command import run_command
 from deployer.commit.commit import Switched, commit
-from deployer.commit.revert import revert
-from deployer.desired import CommandTask
+from deployer.commit.revert import How, revert
+from deployer.commit.withdraw import withdraw
+from deployer.desired import CommandTask, ServiceTask
 from deployer.errors import HostError
-from deployer.observe.observe import observe
+from deployer.observe.observe import Also, observe
 from deployer.outcome import (
     Changed,
     Evidence,
     Failed,
     Failure,
+    NotAttempted,
     OperatorStopped,
     Outcome,
     Reverted,
+    RolledBack,
     Unchanged,
     Unreachable,
     WouldChange,
 )
 from deployer.plan.diff import render_diff
-from deployer.plan.plan import ServicePlan, plan_service
-from deployer.report.events import HostPlanned, StageStarted
+from deployer.plan.plan import ServicePlan, plan_return
+from deployer.plan.release import read_healthcheck
+from deployer.report.events import HostPlanned, StageStarted, TransactionResolved
 from deployer.report.redact import redactor
-from deployer.stage.stage import Origin, stage
+from deployer.stage.stage import Stager, stage
 from deployer.switch.switch import switch
+from deployer.transaction.lock import HeldError, StaleError, free_locks, take_locks
+from deployer.transaction.resolve import resolve
 from deployer.verify.status import gather_evidence
 from deployer.verify.verify import Clock, UnhealthyError, check_alive, check_running, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
-    from deployer.desired import DesiredHost
+    from deployer.desired import DesiredHost, Service
+    from deployer.observe.observation import Observation
     from deployer.remote.remote import Remote
     from deployer.report.events import Listener
-    from deployer.stage.encode import Payloads
     from deployer.target import Target
+    from deployer.transaction.keeper import Keeper
+    from deployer.transaction.lock import Owner
 
 
 _LOST = {"connection_lost", "timed_out"}
 """Causes after which the connection is of no more use."""
+
+_LOOKS = 4
+"""Times a host is looked at that changes between the look and the lock."""
+
+_REDIALS = (0.0, 1.0, 3.0, 6.0)
+"""Seconds to wait before each attempt to reach a host again that was lost after its switch."""
 
 
 class Goal(Enum):
@@ -63,25 +80,38 @@ class Context:
     """What the hosts of a run share."""
 
     goal: Goal
-    diff: bool
+    also: Also  # what to ask hosts beyond the usual
+    plan: Callable[[Service, Observation], ServicePlan]
     connect: Callable[[Target], Remote]
     emit: Listener
     clock: Clock
-    now: datetime
-    origin: Origin
-    payloads: Payloads
+    stager: Stager
+    keeper: Keeper
+
+    @property
+    def owner(self) -> Owner:
+        """This run, as the locks it takes name it."""
+        return self.stager.owner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """A host whose releases are staged and that waits for its turn to switch."""
+    """A host whose releases are staged and locked, and that waits for its turn to switch."""
 
     remote: Remote
     plans: tuple[ServicePlan, ...]
 
+    @property
+    def locked(self) -> tuple[str, ...]:
+        """The services whose locks this run holds there."""
+        return tuple(plan.service.name for plan in self.plans if plan.changed)
+
 
 def prepare(desired: DesiredHost, context: Context) -> Ready | Outcome:
-    """Look at a host and stage what it lacks; an Outcome if there is nothing (more) to do.  Never raises."""
+    """Look at a host, lock and stage what it lacks; an Outcome if there is nothing (more) to do.
+
+    NotAttempted with a holder: another run works there.  Never raises.
+    """
     try:
         context.emit(StageStarted(host=desired.name, stage="connect"))
         remote = context.connect(desired.target)
@@ -89,8 +119,11 @@ def prepare(desired: DesiredHost, context: Context) -> Ready | Outcome:
         return Unreachable(failure=_failure(error))
     except Exception as error:  # noqa: BLE001  one host's trouble, whatever it is, ends no other's work
         return Failed(failure=_failure(error), needs_person=False)
+    result: Ready | Outcome
     try:
         result = _prepare(desired, remote, context)
+    except HeldError as error:
+        result = NotAttempted(reason=f"{error.message} ({error.hint})", holder=str(error.holder))
     except Exception as error:  # noqa: BLE001  as above
         failure = _failure(error)
         lost = failure.cause in _LOST
@@ -100,24 +133,110 @@ def prepare(desired: DesiredHost, context: Context) -> Ready | Outcome:
     return result
 
 
+def let_go(desired: DesiredHost, ready: Ready, context: Context) -> None:
+    """Give up what `prepare` took; the staged releases stay, unused.  Never raises."""
+    context.keeper.drop(desired.name)
+    with suppress(Exception):  # its lease ends by itself
+        free_locks(ready.remote, context.owner, ready.locked)
+    ready.remote.close()
+
+
 def _prepare(desired: DesiredHost, remote: Remote, context: Context) -> Ready | Outcome:
-    host, emit = desired.name, context.emit
-    emit(StageStarted(host=host, stage="observe"))
-    observation = observe(remote, desired.services, contents=context.diff)
-    plans = tuple(plan_service(service, observation, now=context.now) for service in desired.services)
+    for look in range(_LOOKS):
+        context.emit(StageStarted(host=desired.name, stage="observe"))
+        observation = observe(remote, desired.services, also=context.also)
+        try:
+            breaking = _clear(desired, observation, remote, context)
+            return _plan_and_stage(desired, observation, remote, context, breaking)
+        except StaleError:
+            if look == _LOOKS - 1:
+                raise
+    raise AssertionError("unreachable: the last look returns or raises")
+
+
+def _clear(
+    desired: DesiredHost, observation: Observation, remote: Remote, context: Context
+) -> dict[str, str]:
+    """Put an end to what dead runs left; the runs whose locks may be broken, by service.
+
+    Raises:
+        HeldError: a run that lives works there.
+        StaleError: something was put back, so look again.
+
+    """
+    breaking: dict[str, str] = {}
+    if context.goal is Goal.CHECK:
+        return breaking
+    stale: StaleError | None = None
+    for service in desired.services:
+        seen = observation.services[service.name]
+        if seen.lock and not seen.lock.expired:
+            if not seen.lock.is_dead():
+                raise HeldError(service.name, seen.lock)
+            breaking[service.name] = seen.lock.run
+        if seen.transaction:
+            left = seen.transaction
+            by_us = resolve(remote, context.owner, service.name, breaking=breaking.get(service.name, "-"))
+            context.emit(
+                TransactionResolved(
+                    host=desired.name,
+                    service=service.name,
+                    dead_run=left.run,
+                    by=left.by,
+                    release=left.after,
+                    to=left.before,
+                    by_host=not by_us,
+                )
+            )
+            stale = StaleError("stale", "the host was put back", service=service.name)
+    if stale:
+        raise stale
+    return breaking
+
+
+def _plan_and_stage(
+    desired: DesiredHost,
+    observation: Observation,
+    remote: Remote,
+    context: Context,
+    breaking: dict[str, str],
+) -> Ready | Outcome:
+    host = desired.name
+    plans = tuple(context.plan(service, observation) for service in desired.services)
     changes = tuple(f"{plan.service.name}: {change.detail}" for plan in plans for change in plan.changes)
     if not plans:
         changes = tuple(f"command: {task.name}" for task in desired.tasks)
-    diff = "\n".join(filter(None, (render_diff(plan, observation) for plan in plans))) if context.diff else ""
-    emit(HostPlanned(host=host, changes=changes, diff=diff))
+    diff = ""
+    if context.also == "contents":
+        diff = "\n".join(filter(None, (render_diff(plan, observation) for plan in plans)))
+    context.emit(HostPlanned(host=host, changes=changes, diff=diff))
     if context.goal is Goal.CHECK:
         return WouldChange() if changes else Unchanged()
-    for plan in plans:
-        if plan.stage:
-            stage(remote, host, plan, payloads=context.payloads, origin=context.origin, emit=emit)
-    if changes:
-        return Ready(remote=remote, plans=plans)
-    return _unchanged(desired, plans, remote, context)
+    if not changes:
+        return _unchanged(desired, plans, remote, context)
+    ready = Ready(remote=remote, plans=plans)
+    context.keeper.hold(host, remote, ready.locked)  # from here on, for an upload may outlast a lease
+    try:
+        for plan in plans:
+            if plan.stage:
+                stage(remote, host, plan, context.stager, breaking=breaking.get(plan.service.name, "-"))
+        return _lock_the_rest(ready, context, breaking)
+    except BaseException:
+        context.keeper.drop(host)
+        with suppress(Exception):
+            free_locks(remote, context.owner, ready.locked)
+        raise
+
+
+def _lock_the_rest(ready: Ready, context: Context, breaking: dict[str, str]) -> Ready:
+    """Lock what nothing was staged for; a release that was there is judged by its own health check."""
+    rest = [plan for plan in ready.plans if plan.changed and not plan.stage]
+    about = take_locks(ready.remote, context.owner, rest, breaking)
+    plans = []
+    for plan in ready.plans:
+        check = read_healthcheck(about.get(plan.service.name, "")) if plan.kind == "rollback" else None
+        plans.append(replace(plan, service=replace(plan.service, healthcheck=check)) if check else plan)
+    return replace(ready, plans=tuple(plans))
 
 
 def _unchanged(
@@ -148,13 +267,42 @@ def apply(desired: DesiredHost, ready: Ready, context: Context, *, commands: fro
     try:
         work.forward(commands)
     except Exception as error:  # noqa: BLE001  whatever it is, the host must not be left between releases
-        return work.back(error)
-    finally:
-        work.remote.close()
-    stopped = tuple(plan.service.name for plan in ready.plans if plan.stopped_by_operator)
-    if stopped:
-        return OperatorStopped(services=stopped, changed=True)
-    return Changed(releases=tuple((plan.service.name, plan.release) for plan in ready.plans if plan.changed))
+        outcome = work.back(error)
+        let_go(desired, replace(ready, remote=work.remote), context)
+        return outcome
+    context.keeper.drop(desired.name)  # the commit let go of the locks
+    work.remote.close()
+    return work.done()
+
+
+def roll_back(desired: DesiredHost, context: Context, *, failure: Failure) -> Outcome:
+    """Undo what this run committed on a host, because of a `failure` elsewhere.  Never raises.
+
+    The release that was current before comes back by the same stages and health checks; a service that
+    had none is stopped.
+    """
+    services = replace(desired, tasks=tuple(task for task in desired.tasks if isinstance(task, ServiceTask)))
+    run = context.owner.run
+    back = replace(context, goal=Goal.APPLY, also="before", plan=partial(plan_return, run=run))
+    result = prepare(services, back)
+    if isinstance(result, Ready):
+        result = apply(services, result, back, commands=frozenset())
+    match result:
+        case RolledBack():
+            return replace(result, failure=failure)
+        case Unchanged():  # it was only started
+            return RolledBack(failure=failure)
+        case Reverted() | NotAttempted():
+            reason = result.failure.message if isinstance(result, Reverted) else result.reason
+            message = f"{failure.message}; and rolling back failed: {reason}"
+            return Failed(failure=replace(failure, message=message), needs_person=True)
+        case Failed():
+            return replace(result, needs_person=True)
+        case Unreachable():
+            message = f"it could not be reached to roll back: {result.failure.message}"
+            return Failed(failure=replace(result.failure, message=message), needs_person=True)
+        case _:
+            return result
 
 
 class _Apply:
@@ -163,6 +311,7 @@ class _Apply:
     def __init__(self, desired: DesiredHost, ready: Ready, context: Context) -> None:
         self.remote = ready.remote
         self._desired = desired
+        self._ready = ready
         self._plans = {plan.service.name: plan for plan in ready.plans}
         self._context = context
         self._redact = _redactor(desired)
@@ -178,28 +327,52 @@ class _Apply:
                     )
                 continue
             plan = self._plans[task.service.name]
-            if plan.changed:
+            if plan.kind == "withdraw":
+                withdraw(
+                    self.remote, self._desired.name, plan, owner=self._context.owner, emit=self._context.emit
+                )
+            elif plan.changed:
                 self._touched.append(plan)
                 switched.append(Switched(plan=plan, pid=self._switch(plan)))
             elif not plan.stopped_by_operator:
                 self._check_running(plan)
-        commit(self.remote, self._desired.name, switched, emit=self._context.emit)
+        commit(
+            self.remote,
+            self._desired.name,
+            switched,
+            owner=self._context.owner,
+            emit=self._context.emit,
+        )
+
+    def done(self) -> Outcome:
+        """What became of the host if all went well."""
+        plans = self._ready.plans
+        changed = tuple((plan.service.name, plan.release) for plan in plans if plan.changed)
+        stopped = tuple(plan.service.name for plan in plans if plan.stopped_by_operator)
+        if any(plan.kind in {"rollback", "withdraw"} for plan in plans):
+            return RolledBack(releases=changed)
+        if stopped:
+            return OperatorStopped(services=stopped, changed=True)
+        return Changed(releases=changed)
 
     def _switch(self, plan: ServicePlan) -> int:
-        state = switch(self.remote, self._desired.name, plan, emit=self._context.emit)
+        context, host = self._context, self._desired.name
+        state = switch(self.remote, host, plan, owner=context.owner, emit=context.emit)
         if not plan.start:
             if not plan.stopped_by_operator:
                 self._check_running(plan)
             return 0
+        fault.point("verify.before")
         verify(
             self.remote,
-            self._desired.name,
+            host,
             plan.service,
             state,
             redact=self._redact,
-            emit=self._context.emit,
-            clock=self._context.clock,
+            emit=context.emit,
+            clock=context.clock,
         )
+        fault.point("verify.after")
         return state.main_pid
 
     def _check_running(self, plan: ServicePlan) -> None:
@@ -214,24 +387,53 @@ class _Apply:
         failure = _failure(error, getattr(error, "service", "") or last)
         if not failure.service:
             return Failed(failure=failure, needs_person=False)
-        if failure.cause in _LOST:
-            try:
-                self.remote = self._context.connect(self._desired.target)
-            except HostError as second:
-                return _not_back(failure, [second.message])
+        if failure.cause in _LOST and (second := self._redial()):
+            return self._left_to_the_host(failure, second)
         failure = replace(failure, evidence=self._evidence(failure.service, getattr(error, "answer", "")))
         troubles: list[str] = []
+        went: list[How] = []
         for plan in reversed(self._touched):
             try:
-                self._put_back(plan)
+                went.append(self._put_back(plan))
             except Exception as second:  # noqa: BLE001  the others must go back all the same
                 troubles.append(f"{plan.service.name}: {_failure(second).message}")
         if troubles:
             return _not_back(failure, troubles)
-        if self._touched and all(plan.previous is not None or not plan.start for plan in self._touched):
+        return self._went_back(failure, went)
+
+    def _went_back(self, failure: Failure, went: list[How]) -> Outcome:
+        if went and set(went) == {"committed"}:  # only the answer was lost
+            return self.done()
+        if "committed" in went:
+            return _not_back(failure, ["some services of this host were committed already"])
+        if not {"undone", "put_back"} & set(went):
+            only_started = any(plan.start and plan.kind == "start" for plan in self._touched)
+            return Failed(failure=failure, needs_person=only_started)
+        if all(plan.previous is not None or not plan.start for plan in self._touched):
             return Reverted(failure=failure)
-        only_started = any(plan.start and not plan.stage for plan in self._touched)
+        only_started = any(plan.start and plan.kind == "start" for plan in self._touched)
         return Failed(failure=failure, needs_person=only_started)
+
+    def _redial(self) -> HostError | None:
+        """A fresh connection, or why there is none."""
+        self.remote.close()
+        last: HostError | None = None
+        for pause in _REDIALS:
+            self._context.clock.sleep(pause)
+            try:
+                self.remote = self._context.connect(self._desired.target)
+            except HostError as error:
+                last = error
+            else:
+                self._context.keeper.hold(self._desired.name, self.remote, self._ready.locked)
+                return None
+        return last
+
+    def _left_to_the_host(self, failure: Failure, second: HostError) -> Failed:
+        lease = self._context.owner.lease
+        message = f"{failure.message}, and not found again: {second.message}"
+        hint = f"unless it is down, the host has gone back by itself {lease} s after that; run again to see"
+        return Failed(failure=replace(failure, message=message, hint=hint), needs_person=True)
 
     def _evidence(self, service: str, answer: str) -> Evidence | None:
         try:
@@ -239,12 +441,14 @@ class _Apply:
         except HostError:
             return None  # going back is what matters now
 
-    def _put_back(self, plan: ServicePlan) -> None:
-        if not plan.stage:
-            return  # the release was there before; only its start failed
+    def _put_back(self, plan: ServicePlan) -> How:
+        if plan.kind == "start":
+            return "untouched"  # the release was there before; only its start failed
         context, host = self._context, self._desired.name
-        back = revert(self.remote, host, plan, emit=context.emit)
-        if plan.previous is not None and plan.start and back.state is not None:
+        back = revert(self.remote, host, plan, owner=context.owner, emit=context.emit)
+        if back.how == "committed" or plan.previous is None or not plan.start or back.stopped_by_operator:
+            return back.how
+        if back.state is not None:
             before = replace(plan.service, healthcheck=back.healthcheck)
             verify(
                 self.remote,
@@ -256,6 +460,7 @@ class _Apply:
                 clock=context.clock,
             )
             check_alive(self.remote, before, back.state)  # no commit comes that would
+        return back.how
 
 
 def _not_back(failure: Failure, troubles: list[str]) -> Failed:

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import getpass
+import math
 import os
 import secrets
 import socket
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from deployer import __version__
 from deployer.load import load
 from deployer.outcome import NAMES, ExitCode, WouldChange, exit_code
 from deployer.pipeline import Context, Goal
+from deployer.plan.plan import plan_service
 from deployer.remote.ssh import Connector
 from deployer.report.events import RunFinished, RunStarted
 from deployer.report.report import reporting
 from deployer.rollout import Interrupt, roll_out
 from deployer.stage.encode import Payloads
-from deployer.stage.stage import Origin
+from deployer.stage.stage import Stager
+from deployer.transaction.keeper import Keeper
+from deployer.transaction.lock import Owner
 from deployer.verify.verify import Clock
 
 if TYPE_CHECKING:
@@ -40,6 +45,8 @@ class RunOptions:
     detailed_exitcode: bool = False
     json: bool = False
     forks: int = 50
+    start: bool = False  # services that their operator stopped, too
+    deadline: float = 60.0  # seconds of silence after which hosts go back by themselves and locks are free
 
 
 def run(
@@ -62,17 +69,21 @@ def run(
     with reporting(run=run_id, json=options.json, check=options.goal is Goal.CHECK) as emit:
         hosts = {host.name for play in loaded.plays for host in play.hosts}
         emit(RunStarted(run=run_id, playbook=str(loaded.playbook), hosts=len(hosts), goal=options.goal.value))
+        owner = Owner.of_this_process(
+            run=run_id, by=f"{_user()}@{socket.gethostname()}", lease=math.ceil(options.deadline)
+        )
         context = Context(
             goal=options.goal,
-            diff=options.diff,
+            also="contents" if options.diff else "nothing",
+            plan=partial(plan_service, now=now, start=options.start),
             connect=connector.connect,
             emit=emit,
             clock=clock,
-            now=now,
-            origin=Origin(run=run_id, by=f"{_user()}@{socket.gethostname()}", version=__version__),
-            payloads=Payloads(),
+            stager=Stager(owner=owner, version=__version__, payloads=Payloads(), emit=emit),
+            keeper=Keeper(owner),
         )
-        results = roll_out(loaded.plays, context, forks=options.forks, interrupt=interrupt)
+        with context.keeper.keeping():
+            results = roll_out(loaded.plays, context, forks=options.forks, interrupt=interrupt)
         connector.close()
         outcomes = [outcome for _, outcome in results]
         code = exit_code(outcomes, interrupted=bool(interrupt))

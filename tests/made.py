@@ -94,10 +94,11 @@ def make_seen(**parts: Any) -> ServiceObservation:
     usual: dict[str, Any] = {
         "current": RELEASE,
         "current_is_link": True,
-        "releases": {RELEASE: True},
+        "releases": {RELEASE: "good"},
         "at_boot": "unless-stopped",
         "stopped_by_operator": False,
         "unit": make_unit(),
+        "seal": f"0:releases/{RELEASE}",
     }
     return ServiceObservation(**usual | parts)
 
@@ -126,7 +127,7 @@ def make_observation(seen: ServiceObservation | None = None, **parts: Any) -> Ob
         "machine": "x86_64",
         "init": "systemd",
         "init_version": "252",
-        "tools": frozenset({"zstd", "gzip"}),
+        "tools": frozenset({"zstd", "gzip", "flock"}),
         "disks": {"/opt": roomy, "/etc": roomy, "/var/lib": roomy},
         "files": make_files(make_service()),
         "contents": {},

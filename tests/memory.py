@@ -17,14 +17,20 @@ if TYPE_CHECKING:
     from deployer.remote.remote import TcpChannel
 
 _FULL = ("remote/prelude.sh", init.SCRIPT)
+_STATE = "transaction/state.sh"
 _NAMES = {
-    read_script(*_FULL, "observe/observe.sh"): "observe",
-    read_script("remote/prelude.sh", "stage/stage.sh"): "stage",
-    read_script(*_FULL, "switch/switch.sh"): "switch",
+    read_script(*_FULL, _STATE, "observe/observe.sh"): "observe",
+    read_script("remote/prelude.sh", _STATE, "stage/stage.sh"): "stage",
+    read_script("remote/prelude.sh", _STATE, "transaction/lock.sh"): "lock",
+    read_script("remote/prelude.sh", _STATE, "transaction/renew.sh"): "renew",
+    read_script("remote/prelude.sh", _STATE, "transaction/free.sh"): "free",
+    read_script(*_FULL, _STATE, "transaction/undo.sh", "transaction/resolve.sh"): "resolve",
+    read_script(*_FULL, _STATE, "switch/switch.sh"): "switch",
     read_script(*_FULL, "verify/status.sh"): "status",
     read_script("remote/prelude.sh", "verify/probe.sh"): "probe",
-    read_script(*_FULL, "commit/commit.sh"): "commit",
-    read_script(*_FULL, "commit/revert.sh"): "revert",
+    read_script(*_FULL, _STATE, "commit/commit.sh"): "commit",
+    read_script(*_FULL, _STATE, "transaction/undo.sh", "commit/revert.sh"): "revert",
+    read_script(*_FULL, _STATE, "commit/withdraw.sh"): "withdraw",
     read_script("command/command.sh"): "command",
 }
 
@@ -32,6 +38,7 @@ EMPTY_HOST = """\
 fact uid 0
 fact machine x86_64
 fact init systemd 252
+tool flock
 disk /opt 99999999 rw
 service app
 at_boot no
@@ -107,7 +114,7 @@ class MemoryHost:
             "observe": EMPTY_HOST,
             "switch": unit(),
             "status": state(),
-            "revert": f"= state\n{unit()}= about\n",
+            "revert": f"undone\n= state\n{unit()}= about\n",
         }
         says = {**usual, **self.says}.get(name, "fine\n")
         said = says(args) if callable(says) else says

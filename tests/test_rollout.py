@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,11 +25,14 @@ from deployer.outcome import (
     WouldChange,
 )
 from deployer.pipeline import Context, Goal
+from deployer.plan.plan import plan_service
 from deployer.remote.remote import Reply
 from deployer.report.events import HealthProbed, HostFinished, HostPlanned, PlayStarted, ReleaseStaged
 from deployer.rollout import Interrupt, roll_out
 from deployer.stage.encode import Payloads
-from deployer.stage.stage import Origin
+from deployer.stage.stage import Stager
+from deployer.transaction.keeper import Keeper
+from deployer.transaction.lock import Owner
 from tests.made import (
     RELEASE,
     make_files,
@@ -77,15 +81,16 @@ class Fleet:
         return tuple(make_host(name, self.service, commands=commands) for name in self.hosts)
 
     def run(self, *plays: Play, goal: Goal = Goal.APPLY, forks: int = 4) -> list[tuple[str, Outcome]]:
+        owner = Owner(run="run", by="me@here", pid=1, origin="-", lease=60)
         context = Context(
             goal=goal,
-            diff=False,
+            also="nothing",
+            plan=partial(plan_service, now=dt.datetime(2025, 6, 1, tzinfo=dt.UTC)),
             connect=self.connect,
             emit=self.emit,
             clock=self.time.clock,
-            now=dt.datetime(2025, 6, 1, tzinfo=dt.UTC),
-            origin=Origin(run="run", by="me@here", version="1"),
-            payloads=Payloads(),
+            stager=Stager(owner=owner, version="1", payloads=Payloads(), emit=self.emit),
+            keeper=Keeper(owner),
         )
         wanted = plays or (Play(name="p", hosts=self.desired()),)
         return roll_out(wanted, context, forks=forks, interrupt=self.interrupt)
@@ -106,7 +111,7 @@ def deployed(service: Service, **properties: object) -> str:
     """The reply of observe.sh where `service` is deployed."""
     files = make_files(service)
     lines = [
-        "fact uid 0\nfact machine x86_64\nfact init systemd 252\ndisk /opt 99999999 rw",
+        "fact uid 0\nfact machine x86_64\nfact init systemd 252\ntool flock\ndisk /opt 99999999 rw",
         f"service app\ncurrent {RELEASE}\nrelease {RELEASE} good\nat_boot unless-stopped",
         "= sha256",
         *(f"{file.sha256}  {path}" for path, file in files.items()),
@@ -258,7 +263,7 @@ def test_a_release_that_fails_is_taken_back(fleet: Fleet, says: dict[str, str], 
     assert outcome.failure.cause == cause
     assert outcome.failure.service == "app"
     (arguments,) = (args for name, args in fleet.host("web1").ran if name == "revert")
-    assert arguments[2] == RELEASE
+    assert arguments[7] == RELEASE
 
 
 def test_a_release_that_does_not_get_healthy_is_taken_back_with_its_evidence(fleet: Fleet) -> None:
@@ -302,7 +307,7 @@ def test_a_first_release_that_fails_is_stopped_and_nobody_is_needed(fleet: Fleet
     assert isinstance(outcome, Failed)
     assert not outcome.needs_person
     (arguments,) = (args for name, args in fleet.host("web1").ran if name == "revert")
-    assert arguments[2] == "-"
+    assert arguments[7] == "-"
 
 
 def test_a_service_that_its_operator_stopped_is_not_started(fleet: Fleet) -> None:
@@ -310,7 +315,7 @@ def test_a_service_that_its_operator_stopped_is_not_started(fleet: Fleet) -> Non
     host.says["observe"] = upgraded(fleet).replace("at_boot", "stopped_by_operator\nat_boot")
     assert dict(fleet.run())["web1"] == OperatorStopped(services=("app",), changed=True)
     (arguments,) = (args for name, args in host.ran if name == "switch")
-    assert arguments[2] == "no"
+    assert arguments[9] == "no"
     assert "connect" not in host.names()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deployer import init
+from deployer import fault, init
 from deployer.errors import HostError
 from deployer.remote.remote import fields
 from deployer.remote.script import read_script
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from deployer.plan.plan import ServicePlan
     from deployer.remote.remote import Remote
     from deployer.report.events import Listener
+    from deployer.transaction.lock import Owner
 
-_SCRIPT = ("remote/prelude.sh", init.SCRIPT, "commit/commit.sh")
+_SCRIPT = ("remote/prelude.sh", init.SCRIPT, "transaction/state.sh", "commit/commit.sh")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,33 +30,37 @@ class Switched:
     pid: int  # of the process that was verified; 0: it was not started
 
 
-def commit(remote: Remote, host: str, switched: Sequence[Switched], *, emit: Listener) -> None:
-    """One exec for all services of the host.
+def commit(remote: Remote, host: str, switched: Sequence[Switched], *, owner: Owner, emit: Listener) -> None:
+    """Close the transactions of all services of the host in one exec, and let go of their locks.
 
     Raises:
-        HostError: one of them no longer runs as it was verified, and nothing was committed.
+        HostError: one of them no longer runs as it was verified, or went back by itself (`put_back`).
 
     """
     if not switched:
         return
     emit(StageStarted(host=host, stage="commit"))
-    args = tuple(
+    words = tuple(
         word
         for item in switched
         for word in (
             item.plan.service.name,
+            item.plan.kind,
+            item.plan.release,
             item.plan.previous or "-",
             str(item.pid),
             str(item.plan.service.keep_releases),
         )
     )
-    reply = remote.run(read_script(*_SCRIPT), args, timeout=60)
+    fault.point("commit.before")
+    reply = remote.run(read_script(*_SCRIPT), (*owner.args, *words), timeout=60)
     try:
         fields(reply, what="committing the release")
     except HostError as error:
         name, _, said = error.message.partition(" ")  # commit.sh begins with the one that fell
-        if name in args:
+        if name in words:
             raise HostError(error.cause, f"it {said}", service=name) from None
         raise
+    fault.point("commit.after")
     for item in switched:
         emit(ReleaseCommitted(host=host, service=item.plan.service.name, release=item.plan.release))

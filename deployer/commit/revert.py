@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
-from deployer import init
+from deployer import fault, init
 from deployer.plan.release import read_healthcheck
 from deployer.remote.remote import fields, sections
 from deployer.remote.script import read_script
@@ -17,20 +17,31 @@ if TYPE_CHECKING:
     from deployer.plan.plan import ServicePlan
     from deployer.remote.remote import Remote
     from deployer.report.events import Listener
+    from deployer.transaction.lock import Owner
 
-_SCRIPT = ("remote/prelude.sh", init.SCRIPT, "commit/revert.sh")
+_SCRIPT = (
+    "remote/prelude.sh",
+    init.SCRIPT,
+    "transaction/state.sh",
+    "transaction/undo.sh",
+    "commit/revert.sh",
+)
+How = Literal["undone", "put_back", "committed", "untouched"]
+"""Undone now; by the host itself, before; not, for it was committed; not, for nothing was switched yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Back:
     """After a revert: what runs now, and how it is told to be well."""
 
+    how: How
     state: UnitState | None
+    stopped_by_operator: bool  # while the release was on trial
     healthcheck: Healthcheck  # the one that the previous release was deployed with
 
 
-def revert(remote: Remote, host: str, plan: ServicePlan, *, emit: Listener) -> Back:
-    """Mark the release bad and go back.
+def revert(remote: Remote, host: str, plan: ServicePlan, *, owner: Owner, emit: Listener) -> Back:
+    """Put back what the transaction found, and mark the release as failed.
 
     Raises:
         HostError: the host could not go back, so a person must look.
@@ -38,11 +49,21 @@ def revert(remote: Remote, host: str, plan: ServicePlan, *, emit: Listener) -> B
     """
     service = plan.service
     emit(StageStarted(host=host, stage="revert", service=service.name))
-    args = (service.name, plan.release, plan.previous or "-", "yes" if plan.start else "no")
+    args = (*owner.args, service.name, plan.release, plan.previous or "-")
+    fault.point("revert.before")
     reply = remote.run(read_script(*_SCRIPT), args, timeout=120 + service.stop_grace_period)
     fields(reply, what="going back to the previous release")
-    emit(ReleaseReverted(host=host, service=service.name, release=plan.release, to=plan.previous or ""))
+    fault.point("revert.after")
     parts = sections(reply.stdout)
+    said = [line for line in parts[""] if line in get_args(How)]
+    how = cast("How", said[0]) if said else "undone"
+    if how in {"undone", "put_back"}:
+        emit(ReleaseReverted(host=host, service=service.name, release=plan.release, to=plan.previous or ""))
     states = init.parse_states(parts.get("state", ()))
     remembered = read_healthcheck("\n".join(parts.get("about", ())))
-    return Back(state=states[0] if states else None, healthcheck=remembered or service.healthcheck)
+    return Back(
+        how=how,
+        state=states[0] if states else None,
+        stopped_by_operator="stopped_by_operator" in parts[""],
+        healthcheck=remembered or service.healthcheck,
+    )

@@ -1,20 +1,31 @@
 # shellcheck shell=sh
-# revert.sh - put the previous release back, or stop a first one.
+# revert.sh - the release failed: put back what its transaction found, and say how it stands.
 #
-#   revert.sh SERVICE FAILED PREVIOUS START   PREVIOUS: the release to go back to, or -
-#     START: no leaves the service as it is, for its operator stopped it
-service=$1 failed=$2 previous=$3 start=$4
-bad=/var/lib/deployer/$service/bad
-mkdir -p "$bad" && : >"$bad/$failed" && durable "$bad"
-if [ "$previous" = - ]; then
-  [ "$start" = no ] || init_stop "$service" || fail cannot_stop "cannot stop the service"
+#   revert.sh RUN BY PID FROM LEASE SERVICE FAILED BEFORE
+#     says `undone`; or `committed`, `put_back`, `untouched` when there was no transaction left to undo
+owner "$@"
+shift 5
+service=$1 failed=$2 before=$3
+
+enter "$service"
+current=$(readlink "/opt/$service/current")
+if read_transaction "$service" && [ "$t_run" = "$run" ]; then
+  mark "$service" "$failed" failed
+  undo "$service"
+  undone "$service" "$by" found=failure
+  [ "$undo_went" = ok ] || fail start_failed "the previous release does not start"
+  say undone
+elif [ "${current##*/}" = "$failed" ] && [ ! -e "$state/$service/unproven/$failed" ]; then
+  free_lock "$service" "$run"
+  say committed
+elif grep -q " run=$run .* found=" "$state/$service/ledger" 2>/dev/null; then
+  say put_back
 else
-  init_install "$service" "/opt/$service/releases/$previous/$service.service" ||
-    fail cannot_install "cannot install the unit of $previous"
-  make_current "$service" "$previous"
-  [ "$start" = no ] || init_restart "$service" || fail start_failed "the previous release does not start"
+  free_lock "$service" "$run"
+  say untouched
 fi
+init_marks "$service"
 say "= state"
 init_show "$service"
 say "= about"
-[ "$previous" = - ] || cat "/opt/$service/releases/$previous/release.json"
+[ "$before" = - ] || cat "/opt/$service/releases/$before/release.json"

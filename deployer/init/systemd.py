@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 
 HELPER = "/usr/local/libexec/unless-stopped"
 GATE = "/etc/systemd/system/unless-stopped@.service"
+_DEADMAN = "/usr/local/libexec/deployer-revert"
+_WATCH = "/etc/systemd/system/deployer-revert@.service"
+_AT_START = "/etc/systemd/system/deployer-revert.service"
 SCRIPT = "init/systemd.sh"
 """The shell half, which goes before every script that touches the service."""
 
+_DEADMAN_PARTS = ("transaction/state.sh", "transaction/undo.sh", "transaction/deadman.sh")
 _OLDEST = 240  # has Type=exec, systemd.service(5)
 _FIRST_UNPRIVILEGED_PORT = 1024
 _SAFE_WORD = re.compile(r"[A-Za-z0-9_./:=@,+-]+")
@@ -47,12 +51,20 @@ def why_not(name: str, version: str) -> str:
     return ""
 
 
-def helper_files() -> dict[str, str]:
+@cache
+def helper_files() -> Mapping[str, str]:
     """The files that units need on a host, by path, in the order `init_helpers` takes them."""
-    folder = resources.files("deployer").joinpath("init")
+
+    def text(name: str) -> str:
+        return resources.files("deployer").joinpath(name).read_text(encoding="utf-8")
+
+    parts = ("remote/prelude.sh", SCRIPT, *_DEADMAN_PARTS)
     return {
-        HELPER: folder.joinpath("unless-stopped.sh").read_text(encoding="utf-8"),
-        GATE: folder.joinpath("unless-stopped@.service").read_text(encoding="utf-8"),
+        HELPER: text("init/unless-stopped.sh"),
+        GATE: text("init/unless-stopped@.service"),
+        _DEADMAN: "#!/bin/sh\n" + "\n".join(text(part) for part in parts),
+        _WATCH: text("init/deployer-revert@.service"),
+        _AT_START: text("init/deployer-revert.service"),
     }
 
 

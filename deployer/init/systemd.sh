@@ -3,6 +3,9 @@
 units=/etc/systemd/system
 helper=/usr/local/libexec/unless-stopped
 gate=$units/unless-stopped@.service
+deadman=/usr/local/libexec/deployer-revert
+watch=$units/deployer-revert@.service
+at_start=$units/deployer-revert.service
 stopped=/var/lib/unless-stopped    # helper's memory of manual stops, one file a unit
 
 init_facts() { # fact init NAME VERSION
@@ -14,7 +17,7 @@ init_facts() { # fact init NAME VERSION
 }
 
 init_files() { # SERVICE: the files outside the release that are the service's, or that it needs
-  say "$units/$1.service $helper $gate"
+  say "$units/$1.service $helper $gate $deadman $watch $at_start"
 }
 
 init_show() { # SERVICE...: properties, a block for each service, in order; see systemctl(1), show
@@ -24,18 +27,33 @@ init_show() { # SERVICE...: properties, a block for each service, in order; see 
     -p ExecMainCode,ExecMainStatus "$@"
 }
 
-init_marks() { # SERVICE: at_boot and stopped_by_operator, as words
-  if [ -L "$units/multi-user.target.wants/unless-stopped@$1.service" ]; then say "at_boot unless-stopped"
-  elif [ -L "$units/multi-user.target.wants/$1.service" ]; then say "at_boot always"
-  else say "at_boot no"
+init_at_boot() { # SERVICE: what starts it at boot: no, always or unless-stopped
+  if [ -L "$units/multi-user.target.wants/unless-stopped@$1.service" ]; then say unless-stopped
+  elif [ -L "$units/multi-user.target.wants/$1.service" ]; then say always
+  else say no
   fi
-  [ ! -s "$stopped/$1.service" ] || say "stopped_by_operator"
 }
 
-init_helpers() { # HELPER_SIZE GATE_SIZE: install what units call, from standard input
-  mkdir -p "${helper%/*}" &&
+init_was_stopped() { [ -s "$stopped/$1.service" ]; } # SERVICE: by its operator
+
+init_marks() { # SERVICE: at_boot and stopped_by_operator, as words
+  say "at_boot $(init_at_boot "$1")"
+  ! init_was_stopped "$1" || say "stopped_by_operator"
+}
+
+init_helpers() { # SIZE of each, in this order: install what units call, from standard input
+  mkdir -p "${helper%/*}" "$units/basic.target.wants" &&
     take "$1" | place 755 "$helper" &&
-    take "$2" | place 644 "$gate"
+    take "$2" | place 644 "$gate" &&
+    take "$3" | place 755 "$deadman" &&
+    take "$4" | place 644 "$watch" &&
+    take "$5" | place 644 "$at_start" || return 1
+  link=$units/basic.target.wants/${at_start##*/}
+  [ -L "$link" ] || { ln -s "$at_start" "$link" && durable "${link%/*}"; }
+}
+
+init_arm() { # SERVICE: from now on its transaction is watched
+  systemctl restart "deployer-revert@$1.service"
 }
 
 init_install() { # SERVICE UNIT_FILE: make UNIT_FILE the service's unit, and let it decide what happens at boot
@@ -70,6 +88,18 @@ init_restart() { # SERVICE: stop what runs, start anew; returns when the main pr
 init_stop() { # SERVICE: stop it and keep it from starting at boot; not the operator's order, so not remembered
   systemctl disable --quiet "$1.service" 2>/dev/null
   systemctl stop "$1.service"
+  rm -f "$stopped/$1.service"
+}
+
+init_start_at_boot() { # SERVICE: while the machine comes up; what its policy says, with the unit it has now
+  init_was_stopped "$1" && return
+  rm -f "$stopped/$1.service"    # a guess that the helper had no time to take back
+  [ "$(init_at_boot "$1")" = no ] || systemctl start --no-block "$1.service"
+}
+
+init_disown() { # SERVICE: while the machine comes up: it is not to start, now or later
+  systemctl disable --quiet "$1.service" 2>/dev/null
+  systemctl stop --no-block "unless-stopped@$1.service" "$1.service"
   rm -f "$stopped/$1.service"
 }
 

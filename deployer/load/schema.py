@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import shlex
 from typing import Annotated, Any, Literal
@@ -11,29 +10,10 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from deployer.desired import ExecTest, HealthTest, HttpTest, RestartPolicy, TcpTest
+from deployer.duration import parse_duration
 
 SERVICE_NAME = r"[a-z0-9][a-z0-9_.-]{0,62}"
 USER_NAME = r"[a-z_][a-z0-9_-]{0,31}"  # useradd(8), CAVEATS
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h)", re.ASCII)
-_NUMBER = re.compile(r"\s*\d+(?:\.\d+)?\s*", re.ASCII)
-_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def parse_duration(value: Any) -> float:
-    """Seconds from Compose's durations (`1m30s`, `500ms`); a bare number is seconds.
-
-    Raises ValueError.
-    """
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if 0 <= value < math.inf:
-            return float(value)
-    elif isinstance(value, str):
-        parts = _DURATION_PART.findall(value)
-        if parts and "".join(number + unit for number, unit in parts) == value.strip():
-            return sum(float(number) * _SECONDS[unit] for number, unit in parts)
-        if _NUMBER.fullmatch(value):
-            return float(value)
-    raise ValueError("must be a duration such as 500ms, 10s or 1m30s")
 
 
 def _positive(seconds: float) -> float:

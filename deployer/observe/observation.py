@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast
 
 from deployer.init import UnitState, parse_states
 from deployer.remote.remote import sections
+from deployer.transaction.lock import Holder, parse_holder
+from deployer.transaction.resolve import Transaction, parse_transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+
+Proof = Literal["good", "staged", "failed"]
+"""Of a release: it was committed once; it never was; it was switched to and did not get well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +43,15 @@ class ServiceObservation:
 
     current: str | None  # the release `current` points at
     current_is_link: bool  # False: something else is in its place
-    releases: Mapping[str, bool]  # every whole release on disk -> is it good
+    releases: Mapping[str, Proof]  # every whole release on disk
     at_boot: str  # no, always, unless-stopped
     stopped_by_operator: bool
     unit: UnitState | None
+    seal: str = ""  # changes whenever a run changed something
+    lock: Holder | None = None
+    transaction: Transaction | None = None  # that is open
+    before: str | None = None  # when asked for: what was current before `current` was deployed; "-": nothing
+    deployed_by: str = ""  # when asked for: the run that deployed `current`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,12 +115,21 @@ def _by_service(head: Sequence[Sequence[str]]) -> Iterator[tuple[str, list[Seque
 
 
 def _service(lines: Sequence[Sequence[str]], unit: UnitState | None) -> ServiceObservation:
-    said = {words[0]: words[1:] for words in lines}
+    said = {words[0]: list(words[1:]) for words in lines}
     return ServiceObservation(
         current=said["current"][0] if "current" in said else None,
         current_is_link="current_is_no_link" not in said,
-        releases={words[1]: words[2] == "good" for words in lines if words[0] == "release"},
+        releases={words[1]: _proof(words[2]) for words in lines if words[0] == "release"},
+        before=said["before"][0] if "before" in said else None,
+        deployed_by=said["before"][1] if "before" in said else "",
+        seal=said["seal"][0] if "seal" in said else "",
+        lock=parse_holder(said["lock"]) if "lock" in said else None,
+        transaction=parse_transaction(said["transaction"]) if "transaction" in said else None,
         at_boot=said["at_boot"][0] if "at_boot" in said else "no",
         stopped_by_operator="stopped_by_operator" in said,
         unit=unit,
     )
+
+
+def _proof(word: str) -> Proof:
+    return cast("Proof", word) if word in {"good", "staged"} else "failed"

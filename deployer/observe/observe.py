@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from deployer import init
 from deployer.errors import HostError
@@ -16,18 +16,21 @@ if TYPE_CHECKING:
     from deployer.desired import Service
     from deployer.remote.remote import Remote
 
-_SCRIPT = ("remote/prelude.sh", init.SCRIPT, "observe/observe.sh")
+_SCRIPT = ("remote/prelude.sh", init.SCRIPT, "transaction/state.sh", "observe/observe.sh")
+
+Also = Literal["nothing", "contents", "before"]
+"""What to ask beyond the usual: files for a diff, or the release before the current one."""
 
 
-def observe(remote: Remote, services: Sequence[Service], *, contents: bool) -> Observation:
-    """What the host shows of `services`; `contents` also fetches the files a diff needs.
+def observe(remote: Remote, services: Sequence[Service], *, also: Also = "nothing") -> Observation:
+    """What the host shows of `services`.
 
     Raises:
         HostError: no answer, no root, no init system.
 
     """
     words = [word for service in services for word in (service.name, service.binary.name)]
-    args = ("yes" if contents else "no", *words)
+    args = (also, *words)
     reply = remote.run(read_script(*_SCRIPT), args, timeout=60)
     fields(reply, what="looking at the host")
     observation = parse_observation(reply.stdout)

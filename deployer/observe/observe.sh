@@ -1,15 +1,16 @@
 # shellcheck shell=sh
 # observe.sh - say all that a plan needs to know of this host: facts, disks, releases, digests, unit states.
 #
-#   observe.sh CONTENTS [SERVICE BINARY]...   CONTENTS=yes: also what .env and the unit say, for a diff
-contents=$1
+#   observe.sh ALSO [SERVICE BINARY]...
+#     ALSO: contents, what .env and the unit say, for a diff; before, the release before the current one; or nothing
+also=$1
 shift
 uid=$(id -u)
 say "fact uid $uid"
 say "fact machine $(uname -m)"
 [ "$uid" = 0 ] || exit 0           # without root the rest cannot be seen
 init_facts
-for tool in zstd gzip curl wget bash perl nc; do
+for tool in zstd gzip curl wget bash perl nc flock; do
   ! command -v "$tool" >/dev/null 2>&1 || say "tool $tool"
 done
 
@@ -35,6 +36,7 @@ while [ $# -gt 0 ]; do
   shift 2
   services="$services $service"
   root=/opt/$service
+  link=
   say "service $service"
   if [ -L "$root/current" ]; then
     link=$(readlink "$root/current")
@@ -46,11 +48,19 @@ while [ $# -gt 0 ]; do
     [ -e "$release" ] || continue
     release=${release%/release.json}
     release=${release##*/}
-    if [ -e "/var/lib/deployer/$service/bad/$release" ]; then say "release $release bad"; else say "release $release good"; fi
+    proof=good
+    [ ! -r "$state/$service/unproven/$release" ] || read -r proof <"$state/$service/unproven/$release"
+    say "release $release ${proof:-failed}"
   done
+  if [ "$also" = before ] && [ -r "$state/$service/ledger" ]; then
+    sed -n "s/^[^ ]* deploy release=${link##*/} before=\([^ ]*\) run=\([^ ]*\) .*/before \1 \2/p" "$state/$service/ledger" | tail -n 1
+  fi
+  say "seal $(seal "$service")"
+  ! read_lock "$service" || say "lock $(show_lock)"
+  if read_transaction "$service"; then say "transaction run=$t_run by=$t_by before=$t_before after=$t_after"; fi
   init_marks "$service"
   files="$files $root/current/$binary $root/current/.env $root/current/release.json $(init_files "$service")"
-  if [ "$contents" = yes ]; then
+  if [ "$also" = contents ]; then
     # shellcheck disable=SC2046  # file names without spaces
     for file in "$root/current/.env" $(init_files "$service"); do
       [ ! -r "$file" ] || say "contents $file $(base64 <"$file" | tr -d '\n')"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from deployer.desired import Service
     from deployer.observe.observation import Observation, ServiceObservation
 
-ChangeKind = Literal["release", "binary", "env", "unit", "helper", "boot", "start"]
+ChangeKind = Literal["release", "binary", "env", "unit", "helper", "boot", "start", "rollback"]
+
+PlanKind = Literal["deploy", "rollback", "start", "withdraw"]
+"""A new release; one that is there; the current one, installed or started; or none, so it is stopped."""
 
 _RUNS_ALSO = {"x86_64": {"i686"}, "aarch64": {"armv7l"}}
 """Machines that execute another's binaries too, as kernels are built by default."""
@@ -40,21 +43,29 @@ class ServicePlan:
     service: Service
     files: ReleaseFiles
     changes: tuple[Change, ...]
+    kind: PlanKind
     release: str  # the release to be current in the end
-    stage: bool  # it must be put there first
     encoding: str  # how the binary travels: plain, gzip, zstd, or link:RELEASE
     previous: str | None  # the good release to go back to
     start: bool  # restart it; False when its operator stopped it, or nothing that it runs from changes
-    stopped_by_operator: bool
+    stopped_by_operator: bool  # and stays so
+    seal: str  # of the observation this was made from
 
     @property
     def changed(self) -> bool:
         """Whether anything must be done."""
         return bool(self.changes)
 
+    @property
+    def stage(self) -> bool:
+        """Whether the release must be put on the host first."""
+        return self.kind == "deploy"
 
-def plan_service(service: Service, observation: Observation, *, now: datetime) -> ServicePlan:
-    """Compare one service with its host.
+
+def plan_service(
+    service: Service, observation: Observation, *, now: datetime, start: bool = False
+) -> ServicePlan:
+    """Compare one service with its host; `start`: even if its operator stopped it.
 
     Raises:
         HostError: the host cannot run it: other machine, no space, mounted noexec or read-only, a unit
@@ -63,26 +74,100 @@ def plan_service(service: Service, observation: Observation, *, now: datetime) -
     """
     seen = observation.services[service.name]
     files = release_files(service)
+    stopped = seen.stopped_by_operator and not start
     _refuse_what_is_not_ours(service, observation, seen)
     changes = [*_content_changes(service, observation, seen, files)]
     stage = bool(changes)
     release = seen.current
     if stage or release is None:
         release = release_id(service, now, seen.releases)
-    changes += _state_changes(service, observation, seen, restarting=stage)
+    changes += _state_changes(service, observation, seen, restarting=stage, stopped=stopped)
     if changes:
         _refuse_what_cannot_run(service, observation, stage=stage)
     return ServicePlan(
         service=service,
         files=files,
         changes=tuple(changes),
+        kind="deploy" if stage else "start",
         release=release,
-        stage=stage,
         encoding=_encoding(service, observation, seen),
         previous=_previous(seen, release),
-        start=not seen.stopped_by_operator and (stage or any(change.kind == "start" for change in changes)),
-        stopped_by_operator=seen.stopped_by_operator,
+        start=not stopped and (stage or any(change.kind == "start" for change in changes)),
+        stopped_by_operator=stopped,
+        seal=seen.seal,
     )
+
+
+def plan_rollback(
+    service: Service, observation: Observation, *, to: str | None = None, start: bool = False
+) -> ServicePlan:
+    """Go to a good release that the host has: `to`, else the one that was current before this one.
+
+    Raises:
+        HostError: there is none, or `to` is not on the host, was never committed, or failed.
+
+    """
+    seen = observation.services[service.name]
+    _refuse_what_is_not_ours(service, observation, seen)
+    release = _earlier(seen, to)
+    stopped = seen.stopped_by_operator and not start
+    changes = []
+    if release != seen.current:
+        changes.append(Change(kind="rollback", detail=f"{seen.current or 'none'} -> {release}"))
+        _refuse_what_cannot_run(service, observation, stage=False)
+    return ServicePlan(
+        service=service,
+        files=release_files(service),
+        changes=tuple(changes),
+        kind="rollback",
+        release=release,
+        encoding="",
+        previous=_previous(seen, release),
+        start=not stopped,
+        stopped_by_operator=stopped,
+        seal=seen.seal,
+    )
+
+
+def plan_return(service: Service, observation: Observation, *, run: str) -> ServicePlan:
+    """Undo what `run` did to a service, if it is still as that run left it.
+
+    Raises:
+        HostError: the release before is not there any more.
+
+    """
+    seen = observation.services[service.name]
+    if seen.current is None or seen.deployed_by != run:
+        plan = plan_rollback(service, observation, to=seen.current)
+    elif seen.before == "-":
+        plan = replace(
+            plan_rollback(service, observation, to=seen.current),
+            kind="withdraw",
+            changes=(Change(kind="rollback", detail=f"stop {seen.current}, it was the first release"),),
+        )
+    else:
+        plan = plan_rollback(service, observation, to=seen.before)
+    return plan
+
+
+def _earlier(seen: ServiceObservation, to: str | None) -> str:
+    hint = "deployer releases lists what the host has"
+    if to is not None:
+        match seen.releases.get(to):
+            case "good":
+                return to
+            case None:
+                raise HostError("no_release", f"the release {to} is not on this host", hint=hint)
+            case "failed":
+                raise HostError("bad_release", f"the release {to} failed on this host", hint=hint)
+            case _:
+                raise HostError("bad_release", f"the release {to} was never committed here", hint=hint)
+    if seen.before and seen.releases.get(seen.before) == "good":
+        return seen.before
+    older = [name for name, proof in seen.releases.items() if proof == "good" and name < (seen.current or "")]
+    if not older:
+        raise HostError("no_release", "there is no earlier good release on this host", hint=hint)
+    return max(older)
 
 
 def _content_changes(
@@ -91,8 +176,9 @@ def _content_changes(
     """What only a new release can bring."""
     if seen.current is None:
         return [Change(kind="release", detail="first release")]
-    if not seen.releases.get(seen.current, False):
-        return [Change(kind="release", detail=f"{seen.current} is not a good release")]
+    if (proof := seen.releases.get(seen.current)) != "good":
+        why = "was never committed" if proof == "staged" else "is not a good release"
+        return [Change(kind="release", detail=f"{seen.current} {why}")]
     changes = []
     folder = f"/opt/{service.name}/current"
     binary = observation.files.get(f"{folder}/{service.binary.name}")
@@ -113,7 +199,7 @@ def _content_changes(
 
 
 def _state_changes(
-    service: Service, observation: Observation, seen: ServiceObservation, *, restarting: bool
+    service: Service, observation: Observation, seen: ServiceObservation, *, restarting: bool, stopped: bool
 ) -> list[Change]:
     """What an install or a start of the release that is there can bring; a new release brings it anyway."""
     if restarting:
@@ -130,8 +216,9 @@ def _state_changes(
         if seen.at_boot != init.at_boot(service):
             detail = f"start at boot: {seen.at_boot} -> {init.at_boot(service)}"
             changes.append(Change(kind="boot", detail=detail))
-        if unit.active in {"inactive", "failed"} and not seen.stopped_by_operator:
-            changes.append(Change(kind="start", detail=f"it is {unit.active}"))
+        if unit.active in {"inactive", "failed"} and not stopped:
+            why = "its operator stopped it" if seen.stopped_by_operator else f"it is {unit.active}"
+            changes.append(Change(kind="start", detail=why))
         elif unit.active == "activating" and unit.restarts:
             changes.append(Change(kind="start", detail="it crashed and waits to be restarted"))
     return changes
@@ -152,6 +239,9 @@ def _refuse_what_is_not_ours(service: Service, observation: Observation, seen: S
 
 
 def _refuse_what_cannot_run(service: Service, observation: Observation, *, stage: bool) -> None:
+    if "flock" not in observation.tools:
+        message = "the host has no flock, which keeps two runs apart"
+        raise HostError("no_flock", message, hint="install util-linux, or a busybox that has it")
     binary = service.binary
     machine = observation.machine
     if binary.machine not in {None, machine, *_RUNS_ALSO.get(machine, ())}:
@@ -184,6 +274,6 @@ def _encoding(service: Service, observation: Observation, seen: ServiceObservati
 
 def _previous(seen: ServiceObservation, release: str) -> str | None:
     """The good release to go back to; none when the one that is there is only started."""
-    if seen.current is None or seen.current == release or not seen.releases.get(seen.current, False):
+    if seen.current is None or seen.current == release or seen.releases.get(seen.current) != "good":
         return None
     return seen.current

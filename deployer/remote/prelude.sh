@@ -15,6 +15,13 @@ try() { # CAUSE MESSAGE COMMAND...: run COMMAND, or fail; what it printed on std
   "$@" >/dev/null || fail "$cause" "$message"
 }
 
+point() { # NAME: where the fault tests stop a script; nothing happens anywhere else
+  [ "${DEPLOYER_FAULT_POINT:-}" = "$1" ] || return 0
+  say "$1" >/run/deployer-fault
+  waited=0
+  while [ -e /run/deployer-fault ] && [ "$waited" -lt 6000 ]; do sleep 0.1; waited=$((waited + 1)); done
+}
+
 # coreutils syncs single files and folders; a sync without that ability syncs everything.
 durable() { sync "$@" 2>/dev/null || sync; }
 

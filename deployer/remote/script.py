@@ -11,6 +11,8 @@ import shlex
 from functools import cache
 from importlib import resources
 
+from deployer import fault
+
 HELLO = "deployer-is-here"
 """The first line of a script's output; what comes before it was written by login files or by sudo."""
 
@@ -34,4 +36,4 @@ def read_script(*names: str) -> str:
 
 def assemble(script: str, args: tuple[str, ...]) -> bytes:
     """`script` with `args` as its positional parameters."""
-    return f"set -- {shlex.join(args)}\n{script}".encode()
+    return f"{fault.shell_prefix()}set -- {shlex.join(args)}\n{script}".encode()

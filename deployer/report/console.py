@@ -20,6 +20,7 @@ from deployer.outcome import (
     OperatorStopped,
     Outcome,
     Reverted,
+    RolledBack,
     Unchanged,
     Unreachable,
     WouldChange,
@@ -36,6 +37,7 @@ from deployer.report.events import (
     RunFinished,
     RunInterrupted,
     StageStarted,
+    TransactionResolved,
     UploadProgressed,
 )
 
@@ -62,6 +64,7 @@ _STYLES: dict[type[Outcome], tuple[str, str]] = {
     Changed: ("+", "bold green"),
     OperatorStopped: ("-", "yellow"),
     Reverted: ("<", "bold red"),
+    RolledBack: ("<", "yellow"),
     Failed: ("!", "bold red"),
     Unreachable: ("?", "bold magenta"),
     NotAttempted: (".", "dim"),
@@ -116,6 +119,10 @@ class ConsoleReport:
             case ReleaseStaged():
                 what = f"{_size(event.sent)} sent"
                 self._details[event.host] = (*self._details.get(event.host, ()), what)
+            case TransactionResolved():
+                went = f"{event.to} is back" if event.to else "the service is stopped"
+                died = f"run {event.dead_run} by {event.by} died half-way through {event.service} {event.release}"
+                self._print(f"  [yellow]note[/] {escape(event.host)}: {escape(died)}; {escape(went)}")
             case ProbeFellBack():
                 self._print(f"  [yellow]note[/] {escape(event.host)}: {escape(event.detail)}")
             case CommandFinished():

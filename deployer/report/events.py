@@ -53,6 +53,20 @@ class HostPlanned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TransactionResolved:
+    """An earlier run died between switch and commit; its release was put back before this run went on."""
+
+    name: ClassVar[str] = "transaction_resolved"
+    host: str
+    service: str
+    dead_run: str
+    by: str
+    release: str
+    to: str  # the release that is current again; "": the service is stopped, there was none
+    by_host: bool  # the host was doing it by itself already
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UploadProgressed:
     """Bytes on the wire so far, of all to be sent."""
 
@@ -174,6 +188,7 @@ Event = (
     | PlayStarted
     | StageStarted
     | HostPlanned
+    | TransactionResolved
     | UploadProgressed
     | ReleaseStaged
     | ReleaseSwitched

@@ -1,14 +1,22 @@
 # shellcheck shell=sh
-# stage.sh - put a release on the disk, verified and durable, where nothing uses it yet.
+# stage.sh - take the lock, and put a release on the disk, verified and durable, where nothing uses it yet.
 #
-#   stage.sh SERVICE RELEASE USER BINARY SHA256 ENCODING ENV_SIZE UNIT_SIZE JSON_SIZE
+#   stage.sh RUN BY PID FROM LEASE SERVICE SEAL BREAK RELEASE USER BINARY SHA256 ENCODING ENV_SIZE UNIT_SIZE JSON_SIZE
+#     SEAL, BREAK: as lock.sh has them
 #     ENCODING: plain, gzip or zstd; or link:OTHER, the binary of release OTHER is the same
 #     standard input: .env, the unit, release.json, then the binary as ENCODING says
-service=$1 release=$2 user=$3 binary=$4 sha256=$5 encoding=$6 env_size=$7 unit_size=$8 json_size=$9
+owner "$@"
+shift 5
+service=$1 seal=$2 break=$3
+shift 3
+release=$1 user=$2 binary=$3 sha256=$4 encoding=$5 env_size=$6 unit_size=$7 json_size=$8
 releases=/opt/$service/releases
 new=$releases/.staging-$release
 
 give_up() { rm -rf "$new"; fail "$@"; }
+
+enter "$service"
+take_lock "$service" "$seal" "$break"
 
 if ! id -u "$user" >/dev/null 2>&1; then
   if command -v useradd >/dev/null; then
@@ -22,9 +30,10 @@ fi
 group=$(id -gn "$user")
 
 umask 022
-try cannot_write "cannot make $releases" mkdir -p "$releases" "/var/lib/deployer/$service"
+try cannot_write "cannot make $releases" mkdir -p "$releases"
 rm -rf "$releases"/.staging-*    # what a run that died half-way left behind
 mkdir "$new" || give_up cannot_write "cannot make $new"
+point stage.made
 
 # The .env has its owner and mode before it has its first byte.
 (umask 077 && : >"$new/.env") || give_up cannot_write "cannot write $new/.env"
@@ -44,12 +53,17 @@ case $encoding in
   *) give_up bad_encoding "unknown encoding $encoding" ;;
 esac || give_up cannot_write "cannot write $new/$binary"
 chmod 755 "$new/$binary"
+point stage.received
 
 found=$(sha256sum "$new/$binary")
 found=${found%% *}
 [ "$found" = "$sha256" ] || give_up digest_mismatch "$binary arrived damaged: its digest is $found"
 
+point stage.verified
+
 durable "$new/$binary" "$new/.env" "$new/$service.service" "$new/release.json" "$new"
+mark "$service" "$release" staged || give_up cannot_write "cannot write $state/$service/unproven/$release"
 mv "$new" "$releases/$release" || give_up cannot_write "cannot make $releases/$release"
 durable "$releases" "/opt/$service"
+point stage.done
 say "staged $release"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deployer import init
+from deployer import fault, init
 from deployer.errors import HostError
 from deployer.remote.remote import fields
 from deployer.remote.script import read_script
@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from deployer.plan.plan import ServicePlan
     from deployer.remote.remote import Remote
     from deployer.report.events import Listener
+    from deployer.transaction.lock import Owner
 
-_SCRIPT = ("remote/prelude.sh", init.SCRIPT, "switch/switch.sh")
+_SCRIPT = ("remote/prelude.sh", init.SCRIPT, "transaction/state.sh", "switch/switch.sh")
 _START_SECONDS = 120.0  # a unit may take TimeoutStartSec=90s
 
 
-def switch(remote: Remote, host: str, plan: ServicePlan, *, emit: Listener) -> UnitState:
-    """Flip `current`, install the unit, restart; the state of the unit right after.
+def switch(remote: Remote, host: str, plan: ServicePlan, *, owner: Owner, emit: Listener) -> UnitState:
+    """Open a transaction, flip `current`, install the unit, restart; the state of the unit right after.
+
+    From then on the host itself goes back when it hears nothing from this run for its lease.
 
     Raises:
         HostError: any of it failed; the service may be down, so revert.
@@ -30,10 +33,20 @@ def switch(remote: Remote, host: str, plan: ServicePlan, *, emit: Listener) -> U
     service = plan.service
     emit(StageStarted(host=host, stage="switch", service=service.name))
     helpers = [text.encode() for text in init.helper_files().values()]
-    args = (service.name, plan.release, "yes" if plan.start else "no", *(str(len(text)) for text in helpers))
+    args = (
+        *owner.args,
+        service.name,
+        plan.kind,
+        plan.release,
+        plan.previous or "-",
+        "yes" if plan.start else "no",
+        *(str(len(text)) for text in helpers),
+    )
+    fault.point("switch.before")
     timeout = _START_SECONDS + service.stop_grace_period
     reply = remote.run(read_script(*_SCRIPT), args, stdin=helpers, timeout=timeout)
     fields(reply, what="switching the release")
+    fault.point("switch.after")
     states = init.parse_states(reply.stdout.splitlines())
     if not states:
         raise HostError("script_failed", "switching the release said nothing of the unit")

@@ -67,9 +67,13 @@ class Sandbox:
 
 
 def install_busybox(folder: Path) -> None:
-    """A folder with busybox and a link for each of its applets."""
+    """A folder with busybox, a link for each of its applets, and flock.
+
+    That is an applet elsewhere (Alpine, OpenWrt); Debian builds busybox without it, and has util-linux.
+    """
     folder.mkdir()
     shutil.copy("/usr/bin/busybox", folder / "busybox")
+    shutil.copy("/usr/bin/flock", folder / "flock")
     applets = subprocess.run([folder / "busybox", "--list"], capture_output=True, text=True, check=True)
     for name in applets.stdout.split():
         if name != "busybox":

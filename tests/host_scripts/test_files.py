@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.hosts  # root, for a mount namespace
 
-STAGE = ("remote/prelude.sh", "stage/stage.sh")
-OBSERVE = ("remote/prelude.sh", "init/systemd.sh", "observe/observe.sh")
-COMMIT = ("remote/prelude.sh", "init/systemd.sh", "commit/commit.sh")
+STATE = "transaction/state.sh"
+STAGE = ("remote/prelude.sh", STATE, "stage/stage.sh")
+OBSERVE = ("remote/prelude.sh", "init/systemd.sh", STATE, "observe/observe.sh")
+COMMIT = ("remote/prelude.sh", "init/systemd.sh", STATE, "commit/commit.sh")
+OWNER = ("run1", "anna@laptop", "42", "-", "60")
 ENV, UNIT, ABOUT = b"TOKEN=hunter2\n", b"[Unit]\nDescription=app\n", b"{}\n"
 BINARY = b"#!/bin/sh\n" + os.urandom(300_000)
 
@@ -44,7 +46,9 @@ def stage(
     sha256: str = hashlib.sha256(BINARY).hexdigest(),
 ) -> str:
     sizes = [str(len(part)) for part in (ENV, UNIT, ABOUT)]
-    args = ["app", release, "daemon", "server", sha256, encoding, *sizes]
+    # Its own earlier releases are no surprise to it, nor is what is current.
+    seal = sandbox.run_text(f"{read_script('remote/prelude.sh', STATE)}\nseal app").strip()
+    args = [*OWNER, "app", seal, "-", release, "daemon", "server", sha256, encoding, *sizes]
     return sandbox.run(STAGE, args, ENV + UNIT + ABOUT + payload, before=before)
 
 
@@ -213,7 +217,7 @@ def test_the_time_of_the_switch_is_known_or_0(sandbox: Sandbox) -> None:
 
 
 def test_an_empty_host_without_an_init_system_is_seen_as_that(sandbox: Sandbox) -> None:
-    seen = parse_observation(sandbox.run(OBSERVE, ["no", "app", "server"]))
+    seen = parse_observation(sandbox.run(OBSERVE, ["nothing", "app", "server"]))
     assert (seen.uid, seen.machine, seen.init) == (0, os.uname().machine, "none")
     assert ("zstd" in seen.tools, "gzip" in seen.tools) == (sandbox.flavour == "dash", True)
     assert set(seen.disks) == {"/opt", "/etc", "/var/lib"}
@@ -225,21 +229,21 @@ def test_an_empty_host_without_an_init_system_is_seen_as_that(sandbox: Sandbox) 
 
 
 def test_a_host_that_is_asked_for_no_service(sandbox: Sandbox) -> None:
-    assert parse_observation(sandbox.run(OBSERVE, ["no"])).services == {}
+    assert parse_observation(sandbox.run(OBSERVE, ["nothing"])).services == {}
 
 
 def test_a_release_is_seen_with_its_digests_modes_and_owners(sandbox: Sandbox) -> None:
     stage(sandbox, "r1")
     stage(sandbox, "r2")
     (sandbox.opt / "app/current").symlink_to("releases/r2")
-    (sandbox.root / "var/lib/deployer/app/bad").mkdir(parents=True)
-    (sandbox.root / "var/lib/deployer/app/bad/r1").write_text("")
+    (sandbox.root / "var/lib/deployer/app/unproven/r1").write_text("failed\n")
+    (sandbox.root / "var/lib/deployer/app/unproven/r2").unlink()
     (sandbox.opt / "app/releases/.staging-r3").mkdir()
     (sandbox.opt / "app/releases/half").mkdir()  # without a release.json it is none
     (sandbox.root / "etc/systemd/system/app.service").write_bytes(UNIT)
-    seen = parse_observation(sandbox.run(OBSERVE, ["yes", "app", "server", "other", "binary"]))
+    seen = parse_observation(sandbox.run(OBSERVE, ["contents", "app", "server", "other", "binary"]))
     service = seen.services["app"]
-    assert (service.current, service.releases) == ("r2", {"r1": False, "r2": True})
+    assert (service.current, service.releases) == ("r2", {"r1": "failed", "r2": "good"})
     assert set(seen.services) == {"app", "other"}
     binary = seen.files["/opt/app/current/server"]
     assert (binary.sha256, binary.mode, binary.owner) == (hashlib.sha256(BINARY).hexdigest(), "755", "root")
@@ -252,14 +256,14 @@ def test_a_release_is_seen_with_its_digests_modes_and_owners(sandbox: Sandbox) -
     )
     assert seen.contents["/opt/app/current/.env"] == ENV
     assert seen.contents["/etc/systemd/system/app.service"] == UNIT
-    without = parse_observation(sandbox.run(OBSERVE, ["no", "app", "server"]))
+    without = parse_observation(sandbox.run(OBSERVE, ["nothing", "app", "server"]))
     assert without.contents == {}
     assert without.files == {path: file for path, file in seen.files.items() if "other" not in path}
 
 
 def test_a_current_that_is_a_folder_is_seen(sandbox: Sandbox) -> None:
     (sandbox.opt / "app/current").mkdir(parents=True)
-    service = parse_observation(sandbox.run(OBSERVE, ["no", "app", "server"])).services["app"]
+    service = parse_observation(sandbox.run(OBSERVE, ["nothing", "app", "server"])).services["app"]
     assert (service.current, service.current_is_link) == (None, False)
 
 
@@ -272,7 +276,7 @@ def test_what_happens_at_boot_and_what_was_stopped_is_seen(sandbox: Sandbox) -> 
     marks.mkdir()
     (marks / "b.service").write_text("stopped\n")
     (marks / "c.service").write_text("")  # only tentative
-    seen = parse_observation(sandbox.run(OBSERVE, ["no", "a", "x", "b", "x", "c", "x"])).services
+    seen = parse_observation(sandbox.run(OBSERVE, ["nothing", "a", "x", "b", "x", "c", "x"])).services
     assert {name: (service.at_boot, service.stopped_by_operator) for name, service in seen.items()} == {
         "a": ("always", False),
         "b": ("unless-stopped", True),
@@ -283,7 +287,7 @@ def test_what_happens_at_boot_and_what_was_stopped_is_seen(sandbox: Sandbox) -> 
 @pytest.mark.parametrize("options", ["ro", "noexec", "size=64k"])
 def test_a_disk_is_seen_as_it_is_mounted(sandbox: Sandbox, options: str) -> None:
     before = f"mount -t tmpfs -o {options} tmpfs /opt"
-    disk = parse_observation(sandbox.run(OBSERVE, ["no", "app", "server"], before=before)).disks["/opt"]
+    disk = parse_observation(sandbox.run(OBSERVE, ["nothing", "app", "server"], before=before)).disks["/opt"]
     if options == "size=64k":
         assert disk.free == 64 * 1024
     else:
@@ -296,18 +300,18 @@ def test_a_disk_is_seen_as_it_is_mounted(sandbox: Sandbox, options: str) -> None
 def test_the_oldest_releases_are_deleted_but_never_one_that_is_needed(sandbox: Sandbox) -> None:
     for number in range(1, 8):
         (sandbox.opt / f"app/releases/r{number}").mkdir(parents=True)
-        (sandbox.root / "var/lib/deployer/app/bad").mkdir(parents=True, exist_ok=True)
-        (sandbox.root / f"var/lib/deployer/app/bad/r{number}").write_text("")
+        (sandbox.root / "var/lib/deployer/app/unproven").mkdir(parents=True, exist_ok=True)
+        (sandbox.root / f"var/lib/deployer/app/unproven/r{number}").write_text("")
     (sandbox.opt / "app/current").symlink_to("releases/r7")
-    assert sandbox.run(COMMIT, ["app", "r2", "0", "3"]) == "committed\n"
+    assert sandbox.run(COMMIT, [*OWNER, "app", "start", "r7", "r2", "0", "3"]) == "committed\n"
     left = sorted(path.name for path in (sandbox.opt / "app/releases").iterdir())
     assert left == ["r2", "r6", "r7"]
-    marks = sorted(path.name for path in (sandbox.root / "var/lib/deployer/app/bad").iterdir())
-    assert marks == left
+    marks = sorted(path.name for path in (sandbox.root / "var/lib/deployer/app/unproven").iterdir())
+    assert marks == ["r2", "r6"]  # what is committed is good
 
 
 def test_few_releases_are_all_kept(sandbox: Sandbox) -> None:
     (sandbox.opt / "app/releases/r1").mkdir(parents=True)
     (sandbox.opt / "app/current").symlink_to("releases/r1")
-    assert sandbox.run(COMMIT, ["app", "-", "0", "5"]) == "committed\n"
+    assert sandbox.run(COMMIT, [*OWNER, "app", "start", "r1", "-", "0", "5"]) == "committed\n"
     assert (sandbox.opt / "app/releases/r1").exists()

@@ -8,8 +8,9 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from deployer.desired import ExecTest, HealthTest, HttpTest, RestartPolicy, TcpTest
+from deployer.duration import parse_duration
 from deployer.load import LoadOptions, load
-from deployer.load.schema import Argv, HealthcheckModel, ServiceModel, parse_duration
+from deployer.load.schema import Argv, HealthcheckModel, ServiceModel
 
 if TYPE_CHECKING:
     from pathlib import Path

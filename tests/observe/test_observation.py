@@ -21,7 +21,7 @@ RECORDED = dedent("""\
     disk /var/lib 0 unknown
     service app
     current 20250102T000000Z-0123456789ab
-    release 20250101T000000Z-ba9876543210 bad
+    release 20250101T000000Z-ba9876543210 failed
     release 20250102T000000Z-0123456789ab good
     at_boot unless-stopped
     contents /opt/app/current/.env QT0xCg==
@@ -95,8 +95,8 @@ def test_a_recorded_reply_is_read_whole() -> None:
             current="20250102T000000Z-0123456789ab",
             current_is_link=True,
             releases={
-                "20250101T000000Z-ba9876543210": False,
-                "20250102T000000Z-0123456789ab": True,
+                "20250101T000000Z-ba9876543210": "failed",
+                "20250102T000000Z-0123456789ab": "good",
             },
             at_boot="unless-stopped",
             stopped_by_operator=False,
@@ -116,7 +116,7 @@ def test_a_recorded_reply_is_read_whole() -> None:
         "stopped": ServiceObservation(
             current="20250101T000000Z-0123456789ab",
             current_is_link=True,
-            releases={"20250101T000000Z-0123456789ab": True},
+            releases={"20250101T000000Z-0123456789ab": "good"},
             at_boot="no",
             stopped_by_operator=True,
             unit=UnitState(

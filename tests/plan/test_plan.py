@@ -168,19 +168,19 @@ def test_a_service_that_its_operator_stopped_is_not_started() -> None:
 
 
 def test_a_release_that_is_bad_is_replaced_and_never_gone_back_to() -> None:
-    found = plan(make_observation(make_seen(releases={RELEASE: False})))
+    found = plan(make_observation(make_seen(releases={RELEASE: "failed"})))
     assert [change.detail for change in found.changes] == [f"{RELEASE} is not a good release"]
     assert (found.stage, found.release, found.previous) == (True, NEW, None)
 
 
 def test_a_current_that_leads_nowhere_is_replaced() -> None:
-    found = plan(make_observation(make_seen(current="gone", releases={RELEASE: True})))
+    found = plan(make_observation(make_seen(current="gone", releases={RELEASE: "good"})))
     assert [change.detail for change in found.changes] == ["gone is not a good release"]
     assert found.previous is None
 
 
 def test_a_release_of_the_same_second_gets_a_name_of_its_own() -> None:
-    seen = make_seen(current=NEW, releases={NEW: True})
+    seen = make_seen(current=NEW, releases={NEW: "good"})
     found = plan(make_observation(seen, files=but({ENV: None})))
     assert found.release == "20250601T120001Z-0123456789ab"
     assert found.previous == NEW
@@ -200,17 +200,20 @@ OLD = "20240101T000000Z-0123456789ab"
         ({}, {BINARY: OTHER}, set(), "plain"),
         # The same binary is there already: in the current release, or in an older one.
         ({}, {ENV: None}, {"zstd"}, f"link:{RELEASE}"),
-        ({OLD: True, "20230101T000000Z-0123456789ab": True}, {BINARY: OTHER}, {"zstd"}, f"link:{OLD}"),
-        ({OLD: False}, {BINARY: OTHER}, {"zstd"}, f"link:{OLD}"),  # its binary is no worse for that
+        ({OLD: "good", "20230101T000000Z-0123456789ab": "good"}, {BINARY: OTHER}, {"zstd"}, f"link:{OLD}"),
+        ({OLD: "failed"}, {BINARY: OTHER}, {"zstd"}, f"link:{OLD}"),  # its binary is no worse for that
     ],
 )
 def test_a_binary_travels_as_small_as_the_host_can_take_it(
     releases: dict[str, bool], files: dict[str, File | None], tools: set[str], encoding: str
 ) -> None:
     current = RELEASE.replace("0123456789ab", "f" * 12) if BINARY in files else RELEASE
-    seen = make_seen(current=current, releases={current: True, **releases})
+    seen = make_seen(current=current, releases={current: "good", **releases})
     expected = encoding.replace(RELEASE, current)
-    assert plan(make_observation(seen, files=but(files), tools=frozenset(tools))).encoding == expected
+    assert (
+        plan(make_observation(seen, files=but(files), tools=frozenset({"flock", *tools}))).encoding
+        == expected
+    )
 
 
 # -- hosts that cannot run it -----------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from deployer.outcome import (
     OperatorStopped,
     Outcome,
     Reverted,
+    RolledBack,
     Unchanged,
     Unreachable,
     WouldChange,
@@ -42,6 +43,7 @@ OUTCOMES: Sequence[Outcome] = (
     Changed(releases=(("app", "r1"), ("db", "r2"))),
     OperatorStopped(services=("app",), changed=True),
     Reverted(failure=FAILURE),
+    RolledBack(releases=(("app", "r1"),), failure=FAILURE),
     Failed(failure=FAILURE, needs_person=True),
     Unreachable(failure=Failure(cause="refused", message="refused the connection")),
     NotAttempted(reason="interrupted"),
@@ -51,6 +53,9 @@ SAMPLES: Sequence[Event] = (
     events.PlayStarted(play="Roll out", hosts=("web1", "web2")),
     events.StageStarted(host="web1", stage="observe", service="app"),
     events.HostPlanned(host="web1", changes=("app: unit",), diff="-a\n+b"),
+    events.TransactionResolved(
+        host="web1", service="app", dead_run="r0", by="anna@laptop", release="r1", to="r0", by_host=False
+    ),
     events.UploadProgressed(host="web1", service="app", sent=1, total=2),
     events.ReleaseStaged(host="web1", service="app", release="r1", sent=5, size=10),
     events.ReleaseSwitched(host="web1", service="app", release="r1", previous="r0", pid=42),
@@ -100,7 +105,10 @@ def test_an_event_is_plain_data(event: Event) -> None:
             OperatorStopped(services=("app",), changed=False),
             {"outcome": "operator_stopped", "services": ["app"], "changed": False},
         ),
-        (NotAttempted(reason="interrupted"), {"outcome": "not_attempted", "reason": "interrupted"}),
+        (
+            NotAttempted(reason="interrupted"),
+            {"outcome": "not_attempted", "reason": "interrupted", "holder": ""},
+        ),
         (
             Failed(failure=FAILURE, needs_person=True),
             {

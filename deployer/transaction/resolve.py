@@ -1,0 +1,62 @@
+"""Transactions that a dead run left open: what they are, and how a later run puts an end to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deployer import init
+from deployer.errors import HostError
+from deployer.remote.remote import fields
+from deployer.remote.script import read_script
+from deployer.transaction.lock import translate
+
+if TYPE_CHECKING:
+    from deployer.remote.remote import Remote
+    from deployer.transaction.lock import Owner
+
+_SCRIPT = (
+    "remote/prelude.sh",
+    init.SCRIPT,
+    "transaction/state.sh",
+    "transaction/undo.sh",
+    "transaction/resolve.sh",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transaction:
+    """A change in flight, as the host's journal has it."""
+
+    run: str
+    by: str
+    before: str  # the release to put back; "": there was none
+    after: str
+
+
+def parse_transaction(words: list[str]) -> Transaction:
+    """The line of observe.sh."""
+    said = dict(word.partition("=")[::2] for word in words)
+    before = said.get("before", "-")
+    return Transaction(
+        run=said.get("run", ""),
+        by=said.get("by", ""),
+        before="" if before == "-" else before,
+        after=said.get("after", ""),
+    )
+
+
+def resolve(remote: Remote, owner: Owner, service: str, *, breaking: str) -> bool:
+    """Put back what the transaction of `service` found; False if the host has done it meanwhile.
+
+    Raises:
+        HeldError: its run lives.
+        HostError: it cannot be put back.
+
+    """
+    reply = remote.run(read_script(*_SCRIPT), (owner.by, service, breaking), timeout=150)
+    try:
+        lines = fields(reply, what="putting back what an earlier run left unfinished")
+    except HostError as error:
+        raise translate(error, service) from None
+    return any(line[0] == "resolved" for line in lines)

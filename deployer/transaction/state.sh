@@ -1,0 +1,107 @@
+# shellcheck shell=sh
+# state.sh - what a host remembers of a service: who works on it, the change in flight, what happened before.
+#
+#   /var/lib/deployer/SERVICE/lock         who works on it; the file's time is that run's last sign of life
+#   /var/lib/deployer/SERVICE/transaction  the journal: what is being changed, and what to put back
+#   /var/lib/deployer/SERVICE/unproven/*   releases that were never committed: staged, or failed
+#   /var/lib/deployer/SERVICE/ledger       one line for each thing that happened
+#   /var/lib/deployer/SERVICE/mutex        held by each script while it changes the service
+state=/var/lib/deployer
+
+owner() { # RUN BY PID FROM LEASE: the run that speaks
+  run=$1 by=$2 pid=$3 from=$4 lease=$5
+}
+
+enter() { # SERVICE: until this shell ends, no other script changes the service
+  [ -e "$state/$1/mutex" ] || { mkdir -p "$state/$1/unproven" && : >"$state/$1/mutex"; } ||
+    fail cannot_write "cannot write in $state/$1"
+  exec 9<"$state/$1/mutex"
+  flock 9 || fail no_flock "the host has no flock (util-linux or busybox)"
+}
+
+read_lock() { # SERVICE: its lock as lock_*, and left, the seconds until it expires; false if there is none
+  lock_run='' lock_by='' lock_pid='' lock_from='' lock_since=0 lock_lease=0 left=0
+  [ -r "$state/$1/lock" ] || return 1
+  read -r line <"$state/$1/lock"
+  for word in $line; do
+    case $word in
+      run=*) lock_run=${word#*=} ;;
+      by=*) lock_by=${word#*=} ;;
+      pid=*) lock_pid=${word#*=} ;;
+      from=*) lock_from=${word#*=} ;;
+      since=*) lock_since=${word#*=} ;;
+      lease=*) lock_lease=${word#*=} ;;
+    esac
+  done
+  age=$(($(date +%s) - $(stat -c %Y "$state/$1/lock" 2>/dev/null || echo 0)))
+  # A clock that was set back a little must not cost a release; one that was set back far proves nothing.
+  if [ "$age" -lt 0 ] && [ "$age" -ge "-$lock_lease" ]; then age=0; fi
+  left=$((lock_lease - age))
+  [ "$left" -le "$lock_lease" ] && [ "$left" -gt 0 ] || left=0
+}
+
+show_lock() { say "run=$lock_run by=$lock_by pid=$lock_pid from=$lock_from since=$lock_since left=$left"; }
+
+is_ours() { read_lock "$1" && [ "$lock_run" = "$run" ]; } # SERVICE
+
+seal() { # SERVICE: changes whenever a run changed something
+  size=0
+  [ ! -e "$state/$1/ledger" ] || size=$(wc -c <"$state/$1/ledger")
+  say "$size:$(readlink "/opt/$1/current")"
+}
+
+take_lock() { # SERVICE SEAL BREAK: SEAL was seen when the plan was made; BREAK: a run that is known to be dead, or -
+  if read_lock "$1" && [ "$left" -gt 0 ]; then
+    case $lock_run in "$run" | "$3") ;; *) fail held "$(show_lock)" ;; esac
+  fi
+  [ ! -e "$state/$1/transaction" ] || fail stale "a transaction is open"
+  [ "$(seal "$1")" = "$2" ] || fail stale "another run changed the service meanwhile"
+  {
+    say "run=$run by=$by pid=$pid from=$from since=$(date +%s) lease=$lease" >"$state/$1/lock.new" &&
+      mv -f "$state/$1/lock.new" "$state/$1/lock"
+  } || fail cannot_write "cannot write $state/$1/lock"
+}
+
+free_lock() { # SERVICE RUN: if it is that run's
+  read_lock "$1" && [ "$lock_run" = "$2" ] && rm -f "$state/$1/lock"
+}
+
+read_transaction() { # SERVICE: the open one as t_*; false if there is none
+  t_run='' t_by='' t_kind='' t_before=- t_after='' t_start=no
+  [ -r "$state/$1/transaction" ] || return 1
+  read -r line <"$state/$1/transaction"
+  for word in $line; do
+    case $word in
+      run=*) t_run=${word#*=} ;;
+      by=*) t_by=${word#*=} ;;
+      kind=*) t_kind=${word#*=} ;;
+      before=*) t_before=${word#*=} ;;
+      after=*) t_after=${word#*=} ;;
+      start=*) t_start=${word#*=} ;;
+    esac
+  done
+}
+
+open_transaction() { # SERVICE KIND BEFORE AFTER START
+  say "run=$run by=$by kind=$2 before=$3 after=$4 start=$5 deadline=$lease" | place 600 "$state/$1/transaction"
+}
+
+close_transaction() { # SERVICE
+  rm -f "/opt/$1/.current.before"
+  rm -f "$state/$1/transaction" && durable "$state/$1"
+}
+
+is_alive() { # SERVICE: whether the run of the open transaction gave a sign of life within its lease
+  read_lock "$1" && [ "$lock_run" = "$t_run" ] && [ "$left" -gt 0 ]
+}
+
+record() { # SERVICE WHAT RELEASE BEFORE RUN BY OUTCOME [KEY=VALUE...]: a full disk must not fail what was done
+  ledger=$state/$1/ledger
+  { line="$(date -u +%Y-%m-%dT%H:%M:%SZ) $2 release=$3 before=$4 run=$5 by=$6 outcome=$7"; shift 7; }
+  if { say "$line${*:+ $*}" >>"$ledger"; } 2>/dev/null; then durable "$ledger"; else say "unrecorded $line"; fi
+}
+
+mark() { # SERVICE RELEASE WORD: staged or failed; until it is committed
+  [ -d "$state/$1/unproven" ] || mkdir -p "$state/$1/unproven" || return 1
+  say "$3" >"$state/$1/unproven/$2" && durable "$state/$1/unproven/$2" "$state/$1/unproven"
+}

@@ -1,0 +1,43 @@
+# shellcheck shell=sh
+# undo.sh - put back what an open transaction found, whatever of it was done; can be repeated.
+undo_files() { # SERVICE: link and unit; the link first, for what cannot be turned back must not be restarted
+  root=/opt/$1
+  if [ "$(readlink "$root/current")" != "releases/$t_before" ]; then
+    # This link was made ready before the switch: a rename needs no space on a full disk.
+    if [ "$(readlink "$root/.current.before")" = "releases/$t_before" ]; then
+      mv -fT "$root/.current.before" "$root/current" || fail cannot_write "cannot set $root/current"
+      durable "$root"
+    else
+      make_current "$1" "$t_before"
+    fi
+  fi
+  point revert.flipped
+  init_install "$1" "$root/releases/$t_before/$1.service" || fail cannot_install "cannot install the unit of $t_before"
+  point revert.installed
+}
+
+undo() { # SERVICE: sets undo_went to ok, or failed when what is back does not start
+  undo_went=ok
+  point revert.begun
+  if [ "$t_before" = - ]; then
+    [ "$t_start" = no ] || init_stop "$1" || fail cannot_stop "cannot stop the service"
+  else
+    undo_files "$1"
+    # A stop that was ordered meanwhile is an order like any other.
+    if [ "$t_start" = yes ] && ! init_was_stopped "$1"; then
+      init_restart "$1" || undo_went=failed
+    fi
+  fi
+  point revert.restarted
+}
+
+undone() { # SERVICE BY [KEY=VALUE...]: the transaction is over
+  service=$1 undone_by=$2
+  shift 2
+  what=revert
+  [ "$t_before" != - ] || what=stop
+  record "$service" "$what" "$t_after" "$t_before" "$t_run" "$undone_by" "$undo_went" "$@"
+  close_transaction "$service"
+  free_lock "$service" "$t_run"
+  point revert.closed
+}
