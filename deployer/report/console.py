@@ -121,8 +121,9 @@ class ConsoleReport:
                 self._details[event.host] = (*self._details.get(event.host, ()), what)
             case TransactionResolved():
                 went = f"{event.to} is back" if event.to else "the service is stopped"
-                died = f"run {event.dead_run} by {event.by} died half-way through {event.service} {event.release}"
-                self._print(f"  [yellow]note[/] {escape(event.host)}: {escape(died)}; {escape(went)}")
+                what = f"{event.service} {event.release}; {went}"
+                died = f"run {event.dead_run} by {event.by} died half-way through {what}"
+                self._print(f"  [yellow]note[/] {escape(event.host)}: {escape(died)}")
             case ProbeFellBack():
                 self._print(f"  [yellow]note[/] {escape(event.host)}: {escape(event.detail)}")
             case CommandFinished():
