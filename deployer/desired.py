@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -124,8 +124,29 @@ class DesiredHost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Percent:
+    """A share of a play's hosts."""
+
+    value: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strategy:
+    """How a play goes over its hosts, and when it goes no further; the words are Ansible's."""
+
+    serial: tuple[
+        int | Percent, ...
+    ] = ()  # sizes of the batches, the last repeats; 0 or none: all that are left
+    max_fail_percentage: float = 0.0  # of all hosts of the play; must be exceeded
+    max_unreachable_percentage: float | None = None  # the same; None: none of the first of several batches
+    on_failure: Literal["stop", "rollback", "continue"] = "stop"
+    pause: float = 0.0  # seconds between two batches
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Play:
     """One play, its hosts in inventory order."""
 
     name: str
     hosts: tuple[DesiredHost, ...]
+    strategy: Strategy = field(default_factory=Strategy)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
 
-from deployer.desired import CommandTask, DesiredHost, Healthcheck, Play, Service, ServiceTask
+from deployer.desired import CommandTask, DesiredHost, Healthcheck, Play, Service, ServiceTask, Strategy
 from deployer.errors import LoadError, Problem, did_you_mean
 from deployer.load.binary import read_binary
 from deployer.load.dotenv import read_dotenv, why_not_name, why_not_value
 from deployer.load.inventory import OutsideLimitError, select, split_pattern
-from deployer.load.schema import MODULES, PlayModel, TaskModel
+from deployer.load.schema import MODULES, STRATEGY_KEYS, PlayModel, TaskModel
 from deployer.load.target import BadVariableError, make_target
 from deployer.load.template import TemplateFailure, Variables, is_template
 from deployer.load.validation import Rendered, validate, without
@@ -110,7 +110,7 @@ class _Reader:
         if not isinstance(raw, dict):
             self._problem("a play is a mapping with hosts and tasks", self._document.mark(place))
             return None
-        model = self._validate(PlayModel, Rendered(document=self._document, place=place, value=raw))
+        model = self._validate(PlayModel, self._render_strategy(raw, place))
         sound = [
             number for number in range(_length(raw, "tasks")) if self._task_shape((*place, "tasks", number))
         ]
@@ -122,7 +122,39 @@ class _Reader:
         desired = [self._host(host, model, place, sound) for host in hosts]
         self._tell_failed_templates(len(hosts))
         name = model.name or _joined(model.hosts)
-        return Play(name=name, hosts=tuple(host for host in desired if host is not None)) if hosts else None
+        if not hosts:
+            return None
+        found = tuple(host for host in desired if host is not None)
+        return Play(name=name, hosts=found, strategy=_strategy(model))
+
+    def _render_strategy(self, raw: dict[str, Any], place: Place) -> Rendered:
+        """The play with the templates of its strategy rendered; like `hosts`, they belong to no host."""
+        own = raw.get("vars")
+        variables = Variables({**(own if isinstance(own, dict) else {}), **self._extra_vars})
+        templated: set[Place] = set()
+        broken: set[Place] = set()
+
+        def render(value: Any, at: Place) -> Any:
+            if isinstance(value, list):
+                return [render(item, (*at, index)) for index, item in enumerate(value)]
+            if not is_template(value):
+                return value
+            templated.add((*place, *at))
+            try:
+                return variables.render(value)
+            except TemplateFailure as failure:
+                self._problem(f"{at[0]}: {failure}", self._document.mark((*place, *at)))
+                broken.add(at[:1])
+                return None
+
+        value = {key: render(item, (key,)) if key in STRATEGY_KEYS else item for key, item in raw.items()}
+        return Rendered(
+            document=self._document,
+            place=place,
+            value=without(value, broken),
+            templated=frozenset(templated),
+            broken=frozenset(broken),
+        )
 
     def _tell_failed_templates(self, hosts: int) -> None:
         """Once each; and if they fail on some hosts only, on which."""
@@ -344,6 +376,16 @@ class _Reader:
                     for problem in error.problems
                 )
         return None if len(self.problems) > before else tuple((merged | own).items())
+
+
+def _strategy(model: PlayModel) -> Strategy:
+    return Strategy(
+        serial=model.serial,
+        max_fail_percentage=model.max_fail_percentage,
+        max_unreachable_percentage=model.max_unreachable_percentage,
+        on_failure=model.on_failure,
+        pause=model.pause,
+    )
 
 
 def _healthcheck(model: HealthcheckModel) -> Healthcheck:

@@ -9,11 +9,13 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from deployer.desired import ExecTest, HealthTest, HttpTest, RestartPolicy, TcpTest
+from deployer.desired import ExecTest, HealthTest, HttpTest, Percent, RestartPolicy, TcpTest
 from deployer.duration import parse_duration
 
 SERVICE_NAME = r"[a-z0-9][a-z0-9_.-]{0,62}"
 USER_NAME = r"[a-z_][a-z0-9_-]{0,31}"  # useradd(8), CAVEATS
+_BATCH_SIZE = re.compile(r"\s*(\d{1,9})\s*(%?)\s*", re.ASCII)
+_PERCENTAGE = re.compile(r"\s*\d{1,3}(?:\.\d+)?\s*%?\s*", re.ASCII)
 
 
 def _positive(seconds: float) -> float:
@@ -53,6 +55,32 @@ def _restart(value: Any) -> RestartPolicy:
         if name in {"no", "always", "unless-stopped"} and not colon:
             return RestartPolicy(name=name)  # type: ignore[arg-type]  # just checked
     raise ValueError("must be one of no, on-failure, on-failure:N, always, unless-stopped")
+
+
+def _serial(value: Any) -> tuple[int | Percent, ...]:
+    """Ansible's sizes of batches: a number of hosts, a percentage of them, or a list of both."""
+    return tuple(_batch_size(item) for item in (value if isinstance(value, list) else [value]))
+
+
+def _batch_size(value: Any) -> int | Percent:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, str) and (match := _BATCH_SIZE.fullmatch(value)):
+        number = int(match[1])
+        if not match[2]:
+            return number
+        if 0 < number <= 100:  # noqa: PLR2004  percent
+            return Percent(value=number)
+    raise ValueError("must be a number of hosts, a percentage such as 25%, or a list of these")
+
+
+def _percentage(value: Any) -> float:
+    """As Ansible's type `percent`: a number, with or without its sign."""
+    if isinstance(value, str) and _PERCENTAGE.fullmatch(value):
+        value = float(value.rstrip(" %"))
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 100:  # noqa: PLR2004
+        return float(value)
+    raise ValueError("must be a percentage from 0 to 100")
 
 
 def _health_test(value: Any) -> HealthTest | None:
@@ -163,6 +191,10 @@ MODULES = ("service", "command")
 """The keys of a task that do something."""
 
 
+STRATEGY_KEYS = ("serial", "max_fail_percentage", "max_unreachable_percentage", "on_failure", "pause")
+"""The keys of a play that say how it goes over its hosts."""
+
+
 class PlayModel(_Model):
     """One play.  `tasks` are validated for each host, after their templates are rendered."""
 
@@ -174,4 +206,9 @@ class PlayModel(_Model):
     remote_user: str | None = None
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     host_key_checking: Literal["strict", "accept-new"] | None = None
+    serial: Annotated[Any, AfterValidator(_serial)] = ()
+    max_fail_percentage: Annotated[float, BeforeValidator(_percentage)] = 0.0
+    max_unreachable_percentage: Annotated[float, BeforeValidator(_percentage)] | None = None
+    on_failure: Literal["stop", "rollback", "continue"] = "stop"
+    pause: Duration = 0.0
     tasks: list[Any] = []

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deployer.desired import CommandTask
+from deployer.desired import CommandTask, Percent, Strategy
 from deployer.errors import LoadError
 from deployer.load.inventory import read_inventory
 from deployer.load.playbook import read_plays
@@ -78,3 +78,33 @@ def test_a_command_without_a_name_is_called_as_it_was_typed(tmp_path: Path) -> N
         ("login", "s3cret-t0ken"),
         ("a", "s3cret-t0ken"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("keys", "strategy"),
+    [
+        ("{}", Strategy()),
+        ("{serial: 2}", Strategy(serial=(2,))),
+        ("{serial: '3'}", Strategy(serial=(3,))),
+        ("{serial: 25%}", Strategy(serial=(Percent(value=25),))),
+        ("{serial: [1, 25%, 100%]}", Strategy(serial=(1, Percent(value=25), Percent(value=100)))),
+        ("{serial: []}", Strategy()),
+        ("{serial: '{{ few }}'}", Strategy(serial=(2,))),
+        ("{serial: ['{{ few }}', '{{ share }}']}", Strategy(serial=(2, Percent(value=50)))),
+        ("{serial: '{{ sizes }}'}", Strategy(serial=(1, Percent(value=10)))),
+        (
+            "{max_fail_percentage: 12.5, max_unreachable_percentage: 30%}",
+            Strategy(max_fail_percentage=12.5, max_unreachable_percentage=30.0),
+        ),
+        (
+            "{max_fail_percentage: '{{ share }}', max_unreachable_percentage: 0}",
+            Strategy(max_fail_percentage=50.0, max_unreachable_percentage=0.0),
+        ),
+        ("{on_failure: rollback, pause: 1m30s}", Strategy(on_failure="rollback", pause=90.0)),
+        ("{on_failure: '{{ then }}', pause: '{{ few }}'}", Strategy(on_failure="continue", pause=2.0)),
+    ],
+)
+def test_a_play_says_how_it_goes_over_its_hosts(tmp_path: Path, keys: str, strategy: Strategy) -> None:
+    variables = "{few: 2, share: 50%, sizes: [1, 10%], then: continue}"
+    playbook = f"- {{hosts: web, vars: {variables}, tasks: [{{command: a}}], {keys[1:]}\n"
+    assert plays(tmp_path, playbook)[0].strategy == strategy
