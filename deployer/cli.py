@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -26,13 +27,15 @@ Examples:
   deployer run prod --check --diff          what would change, secrets as names only
   deployer run prod -l web3 -e port=8081    one host, one variable
   deployer run prod -i hosts.ini -b -K      another inventory; sudo that asks for a password
+  deployer run prod --step                  asks before each batch of `serial`
   deployer run prod --json | jq .event      one JSON object per line, for programs
 
 \b
 Exit codes:
   0 every host is on the desired release and healthy   1 failed; every touched host is back
   2 wrong usage or files; nothing was contacted        3 some hosts unreachable, all others fine
-  4 failed; hosts differ or one needs a person         130 interrupted
+  4 failed; hosts differ or one needs a person         5 another run holds a host's lock
+  10 --check --detailed-exitcode: there are changes    130 interrupted
 """
 
 
@@ -141,8 +144,11 @@ def _connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     metavar="DURATION",
     help="Hosts that hear nothing from this run for so long go back by themselves.",
 )
+@click.option("--step", is_flag=True, help="Ask on the terminal before each batch of hosts.")
 def run(**words: Any) -> int:
     """Deploy what PLAYBOOK says."""
+    if words["step"] and not sys.stdin.isatty():
+        raise click.UsageError("--step asks before each batch, and there is no terminal to ask on")
     from deployer.pipeline import Goal  # noqa: PLC0415  Fabric and pydantic are slow to import
     from deployer.run import RunOptions  # noqa: PLC0415
     from deployer.run import run as run_playbook  # noqa: PLC0415
@@ -155,6 +161,7 @@ def run(**words: Any) -> int:
         forks=words["forks"],
         start=words["start"],
         deadline=words["deadline"],
+        step=words["step"],
     )
     return run_playbook(_to_load(words), options, ask_passphrase=_ask_passphrase)
 
@@ -213,7 +220,10 @@ def main() -> None:
     """Run the command line.  Every expected error ends here, and none is a traceback."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: CI cancels with it
     try:
-        sys.exit(cli.main(standalone_mode=False, prog_name="deployer"))
+        code = cli.main(standalone_mode=False, prog_name="deployer")
+        if code == ExitCode.INTERRUPTED:
+            _leave(code)
+        sys.exit(code)
     except click.UsageError as error:
         error.show()
         sys.exit(ExitCode.USAGE)
@@ -224,9 +234,8 @@ def main() -> None:
         _print(error.problems)
         sys.exit(ExitCode.USAGE)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("deployer: interrupted; hosts in flight were left as they are", err=True)
-        sys.stdout.flush()
-        os._exit(ExitCode.INTERRUPTED)  # threads that still work on hosts would be waited for
+        click.echo("deployer: interrupted; no host was contacted", err=True)
+        _leave(ExitCode.INTERRUPTED)
     except Exception as error:
         if os.environ.get("DEPLOYER_DEBUG"):
             raise
@@ -239,6 +248,14 @@ def main() -> None:
             ]
         )
         sys.exit(ExitCode.MIXED)
+
+
+def _leave(code: int) -> NoReturn:
+    """End without waiting for threads that may still work on hosts."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _print(problems: tuple[Problem, ...] | list[Problem]) -> None:

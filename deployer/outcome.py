@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,10 @@ class Reverted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolledBack:
-    """The release before is current again, and healthy.  `failure`: why; None if that was what was wanted."""
+    """A release that was good here is gone back from.  `releases`: service -> release that is back.
+
+    `failure` is why; None: because somebody wanted it.
+    """
 
     releases: tuple[tuple[str, str], ...] = ()
     failure: Failure | None = None
@@ -87,7 +90,7 @@ class Unreachable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotAttempted:
-    """The run ended before its turn came.  `holder`: another run has the lock, and who that is."""
+    """The run ended before its turn came.  `holder`: because of a lock, and who holds it."""
 
     reason: str
     holder: str = ""
@@ -127,17 +130,47 @@ class ExitCode(IntEnum):
     USAGE = 2  # nothing was contacted
     UNREACHABLE = 3  # some hosts; all others are fine
     MIXED = 4  # failed, and hosts differ or one needs a person
+    LOCKED = 5  # another run holds the lock of a host, so nothing was switched there
     CHANGES = 10  # --check --detailed-exitcode
     INTERRUPTED = 130
 
 
+def has_failed(outcome: Outcome) -> bool:
+    """Whether a host counts as failed; one that could not be reached does not."""
+    match outcome:
+        case Failed() | Reverted():
+            return True
+        case RolledBack():
+            return outcome.failure is not None
+        case _:
+            return False
+
+
+def has_moved(outcome: Outcome) -> bool:
+    """Whether a play put the host on another release, and left it there."""
+    return isinstance(outcome, Changed) or (isinstance(outcome, OperatorStopped) and outcome.changed)
+
+
+def final(results: Iterable[tuple[str, Outcome]]) -> dict[str, Outcome]:
+    """One outcome for each host: of several plays, the one that is last in NAMES."""
+    rank = {kind: number for number, kind in enumerate(NAMES)}
+    found: dict[str, Outcome] = {}
+    for host, outcome in results:
+        if host not in found or rank[type(outcome)] >= rank[type(found[host])]:
+            found[host] = outcome
+    return found
+
+
 def exit_code(outcomes: Collection[Outcome], *, interrupted: bool = False) -> ExitCode:
     """The exit code of a run with these outcomes, one or more for each host."""
-    kinds = {type(outcome) for outcome in outcomes}
     if interrupted:
         return ExitCode.INTERRUPTED
-    if kinds & {Failed, Reverted, NotAttempted}:
-        person = any(isinstance(outcome, Failed) and outcome.needs_person for outcome in outcomes)
-        moved = any(isinstance(outcome, OperatorStopped) and outcome.changed for outcome in outcomes)
-        return ExitCode.MIXED if person or moved or Changed in kinds else ExitCode.FAILED
-    return ExitCode.UNREACHABLE if Unreachable in kinds else ExitCode.OK
+    if any(isinstance(outcome, Failed) and outcome.needs_person for outcome in outcomes):
+        return ExitCode.MIXED
+    if any(isinstance(outcome, NotAttempted) and outcome.holder for outcome in outcomes):
+        return ExitCode.LOCKED
+    if any(has_failed(outcome) or isinstance(outcome, NotAttempted) for outcome in outcomes):
+        return ExitCode.MIXED if any(map(has_moved, outcomes)) else ExitCode.FAILED
+    if any(isinstance(outcome, Unreachable) for outcome in outcomes):
+        return ExitCode.UNREACHABLE
+    return ExitCode.OK

@@ -98,6 +98,7 @@ class Context:
 class Ready:
     """A host whose releases are staged and locked, and that waits for its turn to switch."""
 
+    host: str
     remote: Remote
     plans: tuple[ServicePlan, ...]
 
@@ -133,9 +134,9 @@ def prepare(desired: DesiredHost, context: Context) -> Ready | Outcome:
     return result
 
 
-def let_go(desired: DesiredHost, ready: Ready, context: Context) -> None:
+def let_go(ready: Ready, context: Context) -> None:
     """Give up what `prepare` took; the staged releases stay, unused.  Never raises."""
-    context.keeper.drop(desired.name)
+    context.keeper.drop(ready.host)
     with suppress(Exception):  # its lease ends by itself
         free_locks(ready.remote, context.owner, ready.locked)
     ready.remote.close()
@@ -214,7 +215,7 @@ def _plan_and_stage(
         return WouldChange() if changes else Unchanged()
     if not changes:
         return _unchanged(desired, plans, remote, context)
-    ready = Ready(remote=remote, plans=plans)
+    ready = Ready(host=host, remote=remote, plans=plans)
     context.keeper.hold(host, remote, ready.locked)  # from here on, for an upload may outlast a lease
     try:
         for plan in plans:
@@ -268,41 +269,36 @@ def apply(desired: DesiredHost, ready: Ready, context: Context, *, commands: fro
         work.forward(commands)
     except Exception as error:  # noqa: BLE001  whatever it is, the host must not be left between releases
         outcome = work.back(error)
-        let_go(desired, replace(ready, remote=work.remote), context)
+        let_go(replace(ready, remote=work.remote), context)
         return outcome
     context.keeper.drop(desired.name)  # the commit let go of the locks
     work.remote.close()
     return work.done()
 
 
-def roll_back(desired: DesiredHost, context: Context, *, failure: Failure) -> Outcome:
-    """Undo what this run committed on a host, because of a `failure` elsewhere.  Never raises.
+def roll_back(desired: DesiredHost, context: Context) -> Outcome:
+    """Undo what this run committed on a host, because of a failure elsewhere.  Never raises.
 
     The release that was current before comes back by the same stages and health checks; a service that
     had none is stopped.
     """
     services = replace(desired, tasks=tuple(task for task in desired.tasks if isinstance(task, ServiceTask)))
-    run = context.owner.run
-    back = replace(context, goal=Goal.APPLY, also="before", plan=partial(plan_return, run=run))
+    back = replace(context, also="before", plan=partial(plan_return, run=context.owner.run))
     result = prepare(services, back)
     if isinstance(result, Ready):
         result = apply(services, result, back, commands=frozenset())
     match result:
         case RolledBack():
-            return replace(result, failure=failure)
+            return result
         case Unchanged():  # it was only started
-            return RolledBack(failure=failure)
-        case Reverted() | NotAttempted():
-            reason = result.failure.message if isinstance(result, Reverted) else result.reason
-            message = f"{failure.message}; and rolling back failed: {reason}"
-            return Failed(failure=replace(failure, message=message), needs_person=True)
-        case Failed():
-            return replace(result, needs_person=True)
-        case Unreachable():
-            message = f"it could not be reached to roll back: {result.failure.message}"
-            return Failed(failure=replace(result.failure, message=message), needs_person=True)
+            return RolledBack()
+        case NotAttempted(reason=reason):
+            failure = Failure(cause="locked", message=f"rolling back failed: {reason}")
+        case Reverted(failure=failure) | Failed(failure=failure) | Unreachable(failure=failure):
+            failure = replace(failure, message=f"rolling back failed: {failure.message}")
         case _:
             return result
+    return Failed(failure=failure, needs_person=True)
 
 
 class _Apply:

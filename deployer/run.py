@@ -7,7 +7,6 @@ import math
 import os
 import secrets
 import socket
-from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -15,13 +14,14 @@ from typing import TYPE_CHECKING
 
 from deployer import __version__
 from deployer.load import load
-from deployer.outcome import NAMES, ExitCode, WouldChange, exit_code
+from deployer.outcome import NAMES, ExitCode, WouldChange, exit_code, final
 from deployer.pipeline import Context, Goal
 from deployer.plan.plan import plan_service
 from deployer.remote.ssh import Connector
 from deployer.report.events import RunFinished, RunStarted
+from deployer.report.question import ask
 from deployer.report.report import reporting
-from deployer.rollout import Interrupt, roll_out
+from deployer.rollout import Interrupt, heeding, roll_out
 from deployer.stage.encode import Payloads
 from deployer.stage.stage import Stager
 from deployer.transaction.keeper import Keeper
@@ -29,10 +29,11 @@ from deployer.transaction.lock import Owner
 from deployer.verify.verify import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from deployer.load import LoadOptions
+    from deployer.outcome import Outcome
     from deployer.secret import Secret
 
 
@@ -44,6 +45,7 @@ class RunOptions:
     diff: bool = False
     detailed_exitcode: bool = False
     json: bool = False
+    step: bool = False
     forks: int = 50
     start: bool = False  # services that their operator stopped, too
     deadline: float = 60.0  # seconds of silence after which hosts go back by themselves and locks are free
@@ -66,7 +68,8 @@ def run(
     interrupt = Interrupt()
     connector = Connector(ask_passphrase=ask_passphrase)
     connector.prepare([host.target for play in loaded.plays for host in play.hosts])
-    with reporting(run=run_id, json=options.json, check=options.goal is Goal.CHECK) as emit:
+    check = options.goal is Goal.CHECK
+    with heeding(interrupt), reporting(run=run_id, json=options.json, check=check) as emit:
         hosts = {host.name for play in loaded.plays for host in play.hosts}
         emit(RunStarted(run=run_id, playbook=str(loaded.playbook), hosts=len(hosts), goal=options.goal.value))
         owner = Owner.of_this_process(
@@ -83,16 +86,32 @@ def run(
             keeper=Keeper(owner),
         )
         with context.keeper.keeping():
-            results = roll_out(loaded.plays, context, forks=options.forks, interrupt=interrupt)
-        connector.close()
+            results = roll_out(
+                loaded.plays,
+                context,
+                forks=options.forks,
+                interrupt=interrupt,
+                ask=partial(ask, stop=lambda: bool(interrupt)) if options.step else None,
+            )
+        if not interrupt.twice:
+            connector.close()
         outcomes = [outcome for _, outcome in results]
         code = exit_code(outcomes, interrupted=bool(interrupt))
         if code is ExitCode.OK and options.detailed_exitcode and WouldChange in map(type, outcomes):
             code = ExitCode.CHANGES
-        kinds = Counter(NAMES[type(outcome)] for outcome in outcomes)
-        counts = {name: kinds[name] for name in NAMES.values() if kinds[name]}
-        emit(RunFinished(run=run_id, counts=counts, exit_code=code, seconds=clock.now() - began))
+        emit(_finished(run_id, results, code, clock.now() - began))
     return code
+
+
+def _finished(
+    run_id: str, results: Sequence[tuple[str, Outcome]], code: ExitCode, seconds: float
+) -> RunFinished:
+    hosts: dict[str, tuple[str, ...]] = dict.fromkeys(NAMES.values(), ())
+    for host, outcome in final(results).items():
+        hosts[NAMES[type(outcome)]] += (host,)
+    hosts = {name: members for name, members in hosts.items() if members}
+    counts = {name: len(members) for name, members in hosts.items()}
+    return RunFinished(run=run_id, counts=counts, hosts=hosts, exit_code=code, seconds=seconds)
 
 
 def _user() -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deployer import init
 from deployer.desired import (
@@ -19,9 +21,22 @@ from deployer.desired import (
 )
 from deployer.init import UnitState
 from deployer.observe.observation import Disk, File, Observation, ServiceObservation
+from deployer.pipeline import Context, Goal
+from deployer.plan.plan import plan_service
 from deployer.plan.release import release_files
 from deployer.secret import Secret
+from deployer.stage.encode import Payloads
+from deployer.stage.stage import Stager
 from deployer.target import Target
+from deployer.transaction.keeper import Keeper
+from deployer.transaction.lock import Owner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from deployer.remote.remote import Remote
+    from deployer.report.events import Listener
+    from deployer.verify.verify import Clock
 
 DIGEST = "0123456789ab" + "c" * 52
 RELEASE = "20250101T000000Z-0123456789ab"
@@ -134,3 +149,25 @@ def make_observation(seen: ServiceObservation | None = None, **parts: Any) -> Ob
         "services": {"app": seen or make_seen()},
     }
     return Observation(**usual | parts)
+
+
+def make_owner(**parts: Any) -> Owner:
+    usual: dict[str, Any] = {"run": "run", "by": "me@here", "pid": 1, "origin": "-", "lease": 60}
+    return Owner(**usual | parts)
+
+
+def make_context(
+    *, connect: Callable[[Target], Remote], emit: Listener, clock: Clock, goal: Goal = Goal.APPLY
+) -> Context:
+    """What a run on 2025-06-01 shares."""
+    owner = make_owner()
+    return Context(
+        goal=goal,
+        also="nothing",
+        plan=partial(plan_service, now=dt.datetime(2025, 6, 1, tzinfo=dt.UTC)),
+        connect=connect,
+        emit=emit,
+        clock=clock,
+        stager=Stager(owner=owner, version="1", payloads=Payloads(), emit=emit),
+        keeper=Keeper(owner),
+    )

@@ -17,10 +17,12 @@ from deployer.outcome import (
     OperatorStopped,
     Outcome,
     Reverted,
+    RolledBack,
     Unchanged,
     Unreachable,
     WouldChange,
     exit_code,
+    final,
 )
 
 if TYPE_CHECKING:
@@ -37,7 +39,13 @@ FAILED = Failed(failure=FAILURE, needs_person=False)
 BROKEN = Failed(failure=FAILURE, needs_person=True)
 AWAY = Unreachable(failure=FAILURE)
 SKIPPED = NotAttempted(reason="interrupted")
-ALL: Sequence[Outcome] = (SAME, DONE, WOULD, STOPPED, STOPPED_NEW, BACK, FAILED, BROKEN, AWAY, SKIPPED)
+LOCKED = NotAttempted(reason="web1 is locked by anna@laptop", holder="anna@laptop")
+TAKEN_BACK = RolledBack(releases=(("app", "r0"),), failure=FAILURE)
+WANTED_BACK = RolledBack(releases=(("app", "r0"),), failure=None)
+ALL: Sequence[Outcome] = (
+    *(SAME, DONE, WOULD, STOPPED, STOPPED_NEW, BACK, TAKEN_BACK, WANTED_BACK, FAILED, BROKEN, AWAY, SKIPPED),
+    LOCKED,
+)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +66,17 @@ ALL: Sequence[Outcome] = (SAME, DONE, WOULD, STOPPED, STOPPED_NEW, BACK, FAILED,
         ([FAILED, DONE, AWAY], ExitCode.MIXED),
         ([FAILED, STOPPED_NEW], ExitCode.MIXED),
         ([BROKEN, AWAY, SAME], ExitCode.MIXED),
+        ([BACK, TAKEN_BACK, SAME], ExitCode.FAILED),
+        ([TAKEN_BACK, DONE], ExitCode.MIXED),
+        ([TAKEN_BACK, BROKEN], ExitCode.MIXED),
+        ([BACK, SKIPPED], ExitCode.FAILED),
+        ([WANTED_BACK, SAME], ExitCode.OK),
+        ([WANTED_BACK, FAILED], ExitCode.FAILED),
+        # Somebody else is at work; a person is needed more.
+        ([LOCKED, SKIPPED, SAME], ExitCode.LOCKED),
+        ([LOCKED, DONE, AWAY], ExitCode.LOCKED),
+        ([LOCKED, FAILED], ExitCode.LOCKED),
+        ([LOCKED, BROKEN], ExitCode.MIXED),
         # All others are fine.
         ([AWAY], ExitCode.UNREACHABLE),
         ([AWAY, DONE, SAME, STOPPED_NEW], ExitCode.UNREACHABLE),
@@ -71,7 +90,8 @@ def test_the_worst_outcome_decides(outcomes: list[Outcome], code: ExitCode) -> N
 
 @given(st.lists(st.sampled_from(ALL)))
 def test_failure_is_never_told_as_success(outcomes: list[Outcome]) -> None:
-    bad = any(isinstance(outcome, Failed | Reverted | Unreachable | NotAttempted) for outcome in outcomes)
+    kinds = Failed | Reverted | Unreachable | NotAttempted
+    bad = any(isinstance(outcome, kinds) or outcome == TAKEN_BACK for outcome in outcomes)
     assert (exit_code(outcomes) is ExitCode.OK) is not bad
 
 
@@ -91,6 +111,23 @@ def test_back_on_the_previous_release_is_only_said_where_no_host_moved_on(outcom
         assert not {DONE, STOPPED_NEW, BROKEN} & set(outcomes)
 
 
+@pytest.mark.parametrize(
+    ("in_order", "last"),
+    [
+        ([SAME], SAME),
+        ([DONE, SAME], DONE),
+        ([SAME, DONE], DONE),
+        ([DONE, BACK], BACK),
+        ([DONE, SKIPPED], SKIPPED),
+        ([STOPPED_NEW, DONE], STOPPED_NEW),
+        ([STOPPED, STOPPED_NEW], STOPPED_NEW),
+    ],
+)
+def test_of_several_plays_a_host_ends_as_in_the_worst(in_order: list[Outcome], last: Outcome) -> None:
+    results = [("web1", SAME), *(("web2", outcome) for outcome in in_order), ("web3", AWAY)]
+    assert final(results) == {"web1": SAME, "web2": last, "web3": AWAY}
+
+
 def test_the_numbers_are_what_the_manual_says() -> None:
     assert {code.name: code.value for code in ExitCode} == {
         "OK": 0,
@@ -98,6 +135,7 @@ def test_the_numbers_are_what_the_manual_says() -> None:
         "USAGE": 2,
         "UNREACHABLE": 3,
         "MIXED": 4,
+        "LOCKED": 5,
         "CHANGES": 10,
         "INTERRUPTED": 130,
     }

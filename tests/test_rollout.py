@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import threading
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
-from deployer.desired import CommandTask, Play
+from deployer.desired import CommandTask, Play, Strategy
 from deployer.errors import HostError, UnreachableError
 from deployer.load.binary import read_binary
 from deployer.outcome import (
     Changed,
+    ExitCode,
     Failed,
+    Failure,
     NotAttempted,
     OperatorStopped,
     Outcome,
     Reverted,
+    RolledBack,
     Unchanged,
     Unreachable,
     WouldChange,
+    exit_code,
 )
-from deployer.pipeline import Context, Goal
-from deployer.plan.plan import plan_service
+from deployer.pipeline import Goal
 from deployer.remote.remote import Reply
 from deployer.report.events import HealthProbed, HostFinished, HostPlanned, PlayStarted, ReleaseStaged
 from deployer.rollout import Interrupt, roll_out
-from deployer.stage.encode import Payloads
-from deployer.stage.stage import Stager
-from deployer.transaction.keeper import Keeper
-from deployer.transaction.lock import Owner
 from tests.made import (
     RELEASE,
+    make_context,
     make_files,
     make_healthcheck,
     make_host,
@@ -43,12 +41,17 @@ from tests.made import (
 from tests.memory import EMPTY_HOST, SICK, MemoryHost, Time, unit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from deployer.desired import DesiredHost, Service
     from deployer.remote.remote import Remote
     from deployer.report.events import Event
     from deployer.target import Target
+
+
+STOP = Strategy()
+GO_ON = Strategy(on_failure="continue")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,19 +83,11 @@ class Fleet:
     def desired(self, *commands: CommandTask) -> tuple[DesiredHost, ...]:
         return tuple(make_host(name, self.service, commands=commands) for name in self.hosts)
 
-    def run(self, *plays: Play, goal: Goal = Goal.APPLY, forks: int = 4) -> list[tuple[str, Outcome]]:
-        owner = Owner(run="run", by="me@here", pid=1, origin="-", lease=60)
-        context = Context(
-            goal=goal,
-            also="nothing",
-            plan=partial(plan_service, now=dt.datetime(2025, 6, 1, tzinfo=dt.UTC)),
-            connect=self.connect,
-            emit=self.emit,
-            clock=self.time.clock,
-            stager=Stager(owner=owner, version="1", payloads=Payloads(), emit=self.emit),
-            keeper=Keeper(owner),
-        )
-        wanted = plays or (Play(name="p", hosts=self.desired()),)
+    def run(
+        self, *plays: Play, goal: Goal = Goal.APPLY, forks: int = 4, strategy: Strategy = STOP
+    ) -> list[tuple[str, Outcome]]:
+        context = make_context(connect=self.connect, emit=self.emit, clock=self.time.clock, goal=goal)
+        wanted = plays or (Play(name="p", hosts=self.desired(), strategy=strategy),)
         return roll_out(wanted, context, forks=forks, interrupt=self.interrupt)
 
 
@@ -191,7 +186,7 @@ def test_one_bad_host_ends_no_others_work_and_all_ends_are_collected(fleet: Flee
     fleet.hosts["web4"] = ZeroDivisionError("division by zero")
     fleet.hosts["web5"] = MemoryHost(says={"observe": HostError("sudo_refused", "sudo refused: no")})
     fleet.hosts["web6"] = MemoryHost(says={"observe": "nonsense"})
-    results = fleet.run(forks=forks)
+    results = fleet.run(forks=forks, strategy=GO_ON)
     assert [name for name, _ in results] == [*fleet.hosts]
     found = dict(results)
     assert isinstance(found["web1"], Changed)
@@ -230,7 +225,7 @@ def test_a_host_that_cannot_be_prepared_has_failed_and_is_as_it_was(
     fleet: Fleet, says: dict[str, str], cause: str, message: str
 ) -> None:
     fleet.host("web1").says |= says
-    results = dict(fleet.run())
+    results = dict(fleet.run(strategy=GO_ON))
     assert isinstance(results["web1"], Failed)
     assert not results["web1"].needs_person
     found = failure(results["web1"])
@@ -329,6 +324,89 @@ def test_no_event_holds_a_secret_even_where_the_host_says_it(fleet: Fleet) -> No
     assert "panic: ***" in repr(results)
 
 
+# -- limits --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", ["observe", "stage"])
+def test_a_host_that_cannot_be_prepared_stops_the_play_before_anything_is_switched(
+    fleet: Fleet, stage: str
+) -> None:
+    fleet.host("web2").says[stage] = "failed disk_full no space\n"
+    results = dict(fleet.run())
+    assert failure(results["web2"]) == ("disk_full", "no space")
+    reason = "1 of 3 hosts failed (33.3%), more than max_fail_percentage: 0"
+    assert results["web1"] == results["web3"] == NotAttempted(reason=reason)
+    for name in ("web1", "web3"):
+        assert fleet.host(name).names() == ["observe", "stage", "free"]
+        assert fleet.host(name).closed
+
+
+def observed_before_and_after(fleet: Fleet, host: MemoryHost, *, before: str) -> Callable[..., str]:
+    """What observe.sh says of a host on which this run commits a release, first and then."""
+    new = f"20250601T000000Z-{fleet.service.binary.sha256[:12]}"
+
+    def say(_args: object) -> str:
+        if "commit" not in host.names():
+            return upgraded(fleet) if before == RELEASE else EMPTY_HOST
+        lines = f"current {new}\nrelease {new} good\nbefore {before} run\n"
+        after = deployed(fleet.service).replace(f"current {RELEASE}\n", lines)
+        return after if before == RELEASE else after.replace(f"release {RELEASE} good\n", "")
+
+    return say
+
+
+def test_hosts_that_were_changed_go_back_when_the_play_says_so(fleet: Fleet) -> None:
+    for name in fleet.hosts:
+        host = fleet.host(name)
+        host.says["observe"] = observed_before_and_after(fleet, host, before=RELEASE)
+    fleet.host("web3").says["switch"] = "failed start_failed the service does not start\n"
+    results = dict(fleet.run(strategy=Strategy(on_failure="rollback")))
+    assert isinstance(results["web3"], Reverted)
+    why = "1 of 3 hosts failed (33.3%), more than max_fail_percentage: 0"
+    for name in ("web1", "web2"):
+        expected = RolledBack(
+            releases=(("app", RELEASE),), failure=Failure(cause="play_stopped", message=why)
+        )
+        assert results[name] == expected
+        names = fleet.host(name).names()
+        back = ["observe", "lock", "switch", "connect", "connect", "commit"]
+        assert names[names.index("commit") + 1 :] == back  # and the release that is back was asked
+        assert [args[6] for script, args in fleet.host(name).ran if script == "switch"] == [
+            "deploy",
+            "rollback",
+        ]
+    assert exit_code(results.values()) is ExitCode.FAILED
+
+
+def test_a_first_release_that_must_go_although_it_was_good_is_stopped(fleet: Fleet) -> None:
+    host = fleet.host("web1")
+    host.says["observe"] = observed_before_and_after(fleet, host, before="-")
+    fleet.host("web2").says["switch"] = "failed start_failed the service does not start\n"
+    outcome = dict(fleet.run(strategy=Strategy(on_failure="rollback")))["web1"]
+    assert isinstance(outcome, RolledBack)
+    assert host.names()[-3:] == ["observe", "lock", "withdraw"]
+
+
+@pytest.mark.parametrize(
+    ("says", "message"),
+    [
+        ({"lock": "failed held run=r9 by=bob@ci pid=7 from=- since=0 left=9\n"}, "app is locked by bob@ci"),
+        ({"lock": "failed cannot_write the disk is full\n"}, "the disk is full"),
+        ({"lock": ZeroDivisionError("0")}, "a bug in deployer: ZeroDivisionError"),
+    ],
+)
+def test_a_host_that_cannot_be_rolled_back_needs_a_person(
+    fleet: Fleet, says: dict[str, str], message: str
+) -> None:
+    host = fleet.host("web1")
+    host.says |= {"observe": observed_before_and_after(fleet, host, before=RELEASE), **says}
+    fleet.host("web2").says["switch"] = "failed start_failed the service does not start\n"
+    outcome = dict(fleet.run(strategy=Strategy(on_failure="rollback")))["web1"]
+    assert isinstance(outcome, Failed)
+    assert outcome.needs_person
+    assert outcome.failure.message.startswith(f"rolling back failed: {message}")
+
+
 # -- several plays -------------------------------------------------------------------------------------------
 
 
@@ -337,7 +415,9 @@ def test_a_host_that_was_lost_is_left_out_of_the_plays_that_follow(fleet: Fleet)
     fleet.host("web3").answers = SICK
     command = CommandTask(name="after", argv=("true",))
     second = tuple(make_host(name, commands=(command,)) for name in fleet.hosts)
-    results = fleet.run(Play(name="one", hosts=fleet.desired()), Play(name="two", hosts=second))
+    results = fleet.run(
+        Play(name="one", hosts=fleet.desired(), strategy=GO_ON), Play(name="two", hosts=second)
+    )
     assert [(name, type(outcome)) for name, outcome in results] == [
         ("web1", Changed),
         ("web2", Unreachable),
@@ -353,7 +433,8 @@ def test_a_host_that_was_lost_is_left_out_of_the_plays_that_follow(fleet: Fleet)
 def test_a_command_that_fails_takes_the_release_of_its_host_back(fleet: Fleet) -> None:
     host = fleet.host("web1")
     host.says |= {"observe": upgraded(fleet), "command": Reply(status=3, stdout="no: hunter2\n", stderr="")}
-    results = dict(fleet.run(Play(name="p", hosts=fleet.desired(CommandTask(name="warm", argv=("warm",))))))
+    hosts = fleet.desired(CommandTask(name="warm", argv=("warm",)))
+    results = dict(fleet.run(Play(name="p", hosts=hosts, strategy=GO_ON)))
     outcome = results["web1"]
     assert isinstance(outcome, Reverted)
     assert outcome.failure.message == "the command 'warm' exited with status 3: no: ***"
@@ -372,13 +453,13 @@ def test_a_command_that_runs_once_runs_on_the_first_host_that_changes(fleet: Fle
 
 def test_after_an_interrupt_no_new_host_is_touched(fleet: Fleet) -> None:
     def stage(_args: tuple[str, ...]) -> str:
-        fleet.interrupt.event.set()
+        fleet.interrupt.request()
         return "staged\n"
 
     fleet.host("web1").says["stage"] = stage
     results = fleet.run(forks=1)
     assert [type(outcome) for _, outcome in results] == [NotAttempted] * 3
-    assert "staged, nothing was switched" in str(results[0][1])
+    assert "switch" not in fleet.host("web1").names()
     assert fleet.host("web1").closed
     assert fleet.host("web2").ran == []
     assert sum(isinstance(event, ReleaseStaged) for event in fleet.events) == 1
@@ -386,7 +467,7 @@ def test_after_an_interrupt_no_new_host_is_touched(fleet: Fleet) -> None:
 
 def test_a_host_in_flight_finishes(fleet: Fleet) -> None:
     def switch(_args: tuple[str, ...]) -> str:
-        fleet.interrupt.event.set()
+        fleet.interrupt.request()
         return unit()
 
     fleet.host("web1").says["switch"] = switch

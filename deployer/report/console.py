@@ -26,6 +26,8 @@ from deployer.outcome import (
     WouldChange,
 )
 from deployer.report.events import (
+    BatchPaused,
+    BatchStarted,
     CommandFinished,
     HealthProbed,
     HostFinished,
@@ -34,9 +36,12 @@ from deployer.report.events import (
     ProbeFellBack,
     ReleaseReverted,
     ReleaseStaged,
+    RunAbandoned,
     RunFinished,
     RunInterrupted,
     StageStarted,
+    StepAnswered,
+    StepAsked,
     TransactionResolved,
     UploadProgressed,
 )
@@ -47,6 +52,9 @@ if TYPE_CHECKING:
 
 _SHOWN = 20
 """Hosts with a live line of their own; the rest are counted."""
+
+_MANY = 10
+"""Hosts of a play from which on those that nothing was done to share a line."""
 
 _WORDS = {
     "connect": "connecting",
@@ -64,7 +72,7 @@ _STYLES: dict[type[Outcome], tuple[str, str]] = {
     Changed: ("+", "bold green"),
     OperatorStopped: ("-", "yellow"),
     Reverted: ("<", "bold red"),
-    RolledBack: ("<", "yellow"),
+    RolledBack: ("<", "bold yellow"),
     Failed: ("!", "bold red"),
     Unreachable: ("?", "bold magenta"),
     NotAttempted: (".", "dim"),
@@ -89,7 +97,11 @@ class ConsoleReport:
         self._details: dict[str, tuple[str, ...]] = {}
         self._went: dict[str, tuple[str, ...]] = {}  # where services of a host went back to
         self._shown: dict[tuple[str, str], str] = {}  # service and cause -> the host whose evidence was shown
-        self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=8, transient=True)
+        self._quiet: dict[tuple[type[Outcome], str], list[str]] = {}  # outcome and reason -> hosts to be told
+        self._many = False
+        self._ended: set[str] = set()  # hosts that have a line
+        self._repeated = False  # a host has had a second one
+        self._live = self._new_live()
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -102,8 +114,19 @@ class ConsoleReport:
         """Show one event."""
         match event:
             case PlayStarted():
-                count = len(event.hosts)
-                self._print(f"[bold]{escape(event.play)}[/]  {count} host{'s' if count != 1 else ''}")
+                self._tell_quiet()
+                self._many = len(event.hosts) > _MANY
+                self._print(f"[bold]{escape(event.play)}[/]  {_hosts(len(event.hosts))}")
+            case BatchStarted():
+                if event.of > 1:
+                    self._print(f"  [bold]batch {event.number} of {event.of}[/]  {_hosts(len(event.hosts))}")
+            case BatchPaused():
+                self._print(f"  [dim]waiting {event.seconds:g} s before the next batch[/]")
+            case StepAsked():
+                self._live.stop()  # the question would be drawn over
+            case StepAnswered():
+                self._live = self._new_live()
+                self._live.start()
             case StageStarted():
                 self._working[event.host] = _Line(
                     stage=_WORDS[event.stage], service=event.service, since=time.monotonic()
@@ -139,14 +162,22 @@ class ConsoleReport:
                 self._finished(event)
             case RunInterrupted():
                 count = len(self._working)
-                self._print(f"[yellow]stopping[/]: {count} hosts in flight finish; Ctrl-C again leaves them")
+                self._print(
+                    f"[yellow]stopping[/]: {_hosts(count)} in flight finish; Ctrl-C again leaves them"
+                )
+            case RunAbandoned():
+                self._print("[yellow]leaving[/]: hosts whose release is not committed go back by themselves")
             case RunFinished():
+                self._tell_quiet()
                 self._live.stop()
                 self._summary(event)
             case _:
                 pass
 
     # -- live -------------------------------------------------------------------------------------------
+
+    def _new_live(self) -> Live:
+        return Live(console=self._console, get_renderable=self._draw, refresh_per_second=8, transient=True)
 
     def _detail(self, host: str, detail: str) -> None:
         if host in self._working:
@@ -182,6 +213,12 @@ class ConsoleReport:
 
     def _finished(self, event: HostFinished) -> None:
         outcome = event.outcome
+        self._repeated = self._repeated or event.host in self._ended
+        self._ended.add(event.host)
+        if self._many and isinstance(outcome, Unchanged | NotAttempted):
+            reason = outcome.reason if isinstance(outcome, NotAttempted) else ""
+            self._quiet.setdefault((type(outcome), reason), []).append(event.host)
+            return
         sign, style = _STYLES[type(outcome)]
         head = f"  [{style}]{sign} {escape(event.host):<20} {NAMES[type(outcome)]:<16}[/]"
         match outcome:
@@ -194,7 +231,10 @@ class ConsoleReport:
             case NotAttempted():
                 detail = outcome.reason
             case Reverted() | Failed():
-                detail = "; ".join((outcome.failure.message, *self._went.get(event.host, ())))
+                detail = "; ".join((outcome.failure.message, *self._went.pop(event.host, ())))
+            case RolledBack():
+                why = (outcome.failure.message,) if outcome.failure else ()
+                detail = "; ".join((*self._went.pop(event.host, ()), *why))
             case Unreachable():
                 detail = outcome.failure.message
             case _:
@@ -202,6 +242,16 @@ class ConsoleReport:
         self._print(f"{head} [dim]{event.seconds:5.1f} s[/]  {escape(detail)}".rstrip())
         if isinstance(outcome, Reverted | Failed | Unreachable):
             self._failure(event.host, outcome.failure)
+
+    def _tell_quiet(self) -> None:
+        """One line for all hosts of a large play that nothing was done to, and nothing is wrong with."""
+        for (kind, reason), hosts in self._quiet.items():
+            sign, style = _STYLES[kind]
+            head = f"  [{style}]{sign} {_hosts(len(hosts)):<20} {NAMES[kind]:<16}[/]"
+            self._print(f"{head}          {escape(reason)}".rstrip())
+            if kind is NotAttempted:
+                self._print(f"      [dim]{escape(' '.join(hosts))}[/]")
+        self._quiet.clear()
 
     def _failure(self, host: str, failure: Failure) -> None:
         if failure.hint:
@@ -222,10 +272,17 @@ class ConsoleReport:
             self._print(f"      [dim]{escape(line)}[/]")
 
     def _summary(self, event: RunFinished) -> None:
+        if self._repeated:  # else every host has one line already
+            for name, hosts in event.hosts.items():
+                self._print(f"  {name:<16} {escape(' '.join(hosts))}")
         parts = [f"{count} {name}" for name, count in event.counts.items() if count]
         style = "green" if event.exit_code in {0, 10} else "red"
         line = f"[bold {style}]{', '.join(parts) or 'nothing to do'}[/] in {event.seconds:.1f} s"
         self._print(line + (f"  [dim]exit {event.exit_code}[/]" if event.exit_code else ""))
+
+
+def _hosts(count: int) -> str:
+    return f"{count} host{'s' if count != 1 else ''}"
 
 
 def _size(count: int) -> str:

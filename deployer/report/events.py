@@ -33,6 +33,47 @@ class PlayStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BatchStarted:
+    """These hosts of a play are switched now; `number` counts from 1."""
+
+    name: ClassVar[str] = "batch_started"
+    play: str
+    number: int
+    of: int
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchPaused:
+    """The play waits so long before its next batch."""
+
+    name: ClassVar[str] = "batch_paused"
+    play: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepAsked:
+    """--step: somebody is asked whether this batch may begin."""
+
+    name: ClassVar[str] = "step_asked"
+    play: str
+    number: int
+    of: int
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepAnswered:
+    """What they said: no, yes, or continue, which is yes to all that follow."""
+
+    name: ClassVar[str] = "step_answered"
+    play: str
+    number: int
+    answer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StageStarted:
     """A host entered a stage: connect, observe, stage, switch, verify, commit, revert, command."""
 
@@ -157,7 +198,7 @@ class ReleaseReverted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostFinished:
-    """How a host ended in a play."""
+    """How a host ended in a play; a second one for a host that the play took back afterwards."""
 
     name: ClassVar[str] = "host_finished"
     host: str
@@ -173,12 +214,20 @@ class RunInterrupted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunAbandoned:
+    """Somebody asked again: hosts in flight are left to themselves, and go back at their deadline."""
+
+    name: ClassVar[str] = "run_abandoned"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished:
-    """The end of it all; `counts` by outcome."""
+    """The end of it all; `counts` by outcome, and `hosts`: each once, under the worst of its plays."""
 
     name: ClassVar[str] = "run_finished"
     run: str
     counts: dict[str, int]
+    hosts: dict[str, tuple[str, ...]]
     exit_code: int
     seconds: float
 
@@ -186,6 +235,10 @@ class RunFinished:
 Event = (
     RunStarted
     | PlayStarted
+    | BatchStarted
+    | BatchPaused
+    | StepAsked
+    | StepAnswered
     | StageStarted
     | HostPlanned
     | TransactionResolved
@@ -199,6 +252,7 @@ Event = (
     | ReleaseReverted
     | HostFinished
     | RunInterrupted
+    | RunAbandoned
     | RunFinished
 )
 
@@ -222,6 +276,8 @@ def as_record(event: Event) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value

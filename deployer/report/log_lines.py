@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
 
-from deployer.outcome import Changed, OperatorStopped, Unchanged, WouldChange
+from deployer.outcome import NotAttempted, Unreachable, has_failed
 from deployer.report.events import HealthProbed, HostFinished, StageStarted, UploadProgressed, as_record
 
 if TYPE_CHECKING:
     from deployer.report.events import Event
 
 _TICKS = (UploadProgressed, StageStarted)
-_FINE = (Unchanged, Changed, WouldChange, OperatorStopped)
 
 
 class LogLines:
@@ -41,7 +40,9 @@ class LogLines:
         name = record.pop("event")
         follow = _follow(record)
         level = "info"
-        if isinstance(event, HostFinished) and not isinstance(event.outcome, _FINE):
+        if isinstance(event, HostFinished) and (
+            has_failed(event.outcome) or isinstance(event.outcome, Unreachable | NotAttempted)
+        ):
             level = "error"
         elif isinstance(event, HealthProbed) and not event.healthy:
             level = "warning"
@@ -80,5 +81,8 @@ def _flat(value: Any) -> Any:
     if isinstance(value, list):
         return ", ".join(" ".join(item) if isinstance(item, list) else str(item) for item in value)
     if isinstance(value, dict):
-        return ", ".join(f"{key} {count}" for key, count in value.items())
+        return ", ".join(
+            f"{key}: {' '.join(item)}" if isinstance(item, list) else f"{key} {item}"
+            for key, item in value.items()
+        )
     return round(value, 2) if isinstance(value, float) else value

@@ -8,6 +8,8 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from deployer.report.events import RunFinished
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -43,6 +45,7 @@ def _one_at_a_time(listener: Listener) -> Listener:
         with lock:
             if silent:
                 return
+            silent = isinstance(event, RunFinished)  # threads that nobody waits for may talk on
             try:
                 listener(event)
             except Exception as error:  # noqa: BLE001  whatever it is, no host may be left half done for it

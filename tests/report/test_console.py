@@ -18,12 +18,15 @@ from deployer.outcome import (
     OperatorStopped,
     Outcome,
     Reverted,
+    RolledBack,
     Unchanged,
     Unreachable,
     WouldChange,
 )
 from deployer.report.console import ConsoleReport
 from deployer.report.events import (
+    BatchPaused,
+    BatchStarted,
     CommandFinished,
     Event,
     HostFinished,
@@ -32,9 +35,12 @@ from deployer.report.events import (
     ProbeFellBack,
     ReleaseReverted,
     ReleaseStaged,
+    RunAbandoned,
     RunFinished,
     RunInterrupted,
     StageStarted,
+    StepAnswered,
+    StepAsked,
     UploadProgressed,
 )
 from tests.report.test_events import FAILURE, SAMPLES
@@ -141,11 +147,18 @@ def test_an_outcome_is_a_line(events: list[Event], lines: list[str]) -> None:
             ["  $ web1: warm exit status 3"],
         ),
         (
-            RunFinished(run="r", counts={"changed": 2, "failed": 1}, exit_code=4, seconds=12.34),
+            RunFinished(run="r", counts={"changed": 2, "failed": 1}, hosts={}, exit_code=4, seconds=12.34),
             ["2 changed, 1 failed in 12.3 s  exit 4"],
         ),
-        (RunFinished(run="r", counts={"unchanged": 3}, exit_code=0, seconds=0.5), ["3 unchanged in 0.5 s"]),
-        (RunFinished(run="r", counts={}, exit_code=0, seconds=0.0), ["nothing to do in 0.0 s"]),
+        (
+            RunFinished(run="r", counts={"unchanged": 3}, hosts={}, exit_code=0, seconds=0.5),
+            ["3 unchanged in 0.5 s"],
+        ),
+        (RunFinished(run="r", counts={}, hosts={}, exit_code=0, seconds=0.0), ["nothing to do in 0.0 s"]),
+        (BatchStarted(play="p", number=2, of=3, hosts=("a", "b")), ["  batch 2 of 3  2 hosts"]),
+        (BatchStarted(play="p", number=1, of=1, hosts=("a", "b")), []),
+        (BatchPaused(play="p", seconds=90.0), ["  waiting 90 s before the next batch"]),
+        (RunAbandoned(), ["leaving: hosts whose release is not committed go back by themselves"]),
         (StageStarted(host="web1", stage="verify", service="app"), []),
         (UploadProgressed(host="web1", service="app", sent=1, total=2), []),
     ],
@@ -198,6 +211,66 @@ def test_long_lines_are_not_broken() -> None:
     failure = Failure(cause="c", message="m" * 200)
     (line,) = show(finished(Failed(failure=failure, needs_person=False)))
     assert "m" * 200 in line
+
+
+STOPPED = NotAttempted(reason="1 of 40 hosts failed (2.5%), more than max_fail_percentage: 0")
+
+
+def test_hosts_of_a_large_play_that_nothing_was_done_to_share_a_line() -> None:
+    names = tuple(f"web{number}" for number in range(1, 41))
+    lines = show(
+        PlayStarted(play="Roll out", hosts=names),
+        finished(Unchanged(), "web1"),
+        finished(Failed(failure=SHORT, needs_person=False), "web2"),
+        finished(Unchanged(), "web3"),
+        *(finished(STOPPED, name) for name in names[3:]),
+        RunFinished(run="r", counts={"unchanged": 2, "failed": 1}, hosts={}, exit_code=1, seconds=1.0),
+    )
+    assert lines == [
+        "Roll out  40 hosts",
+        "  ! web2                 failed             1.3 s  web1 port 22 refused the connection",
+        "      do      is sshd running?",
+        "  = 2 hosts              unchanged",
+        f"  . 37 hosts             not attempted             {STOPPED.reason}",
+        f"      {' '.join(names[3:])}",
+        "2 unchanged, 1 failed in 1.0 s  exit 1",
+    ]
+
+
+def test_in_a_small_play_every_host_has_a_line() -> None:
+    names = ("web1", "web2", "web3")
+    ends = [finished(Unchanged(), "web1"), finished(STOPPED, "web2"), finished(STOPPED, "web3")]
+    lines = show(PlayStarted(play="p", hosts=names), *ends)
+    assert [line.split()[1] for line in lines[1:]] == [*names]
+
+
+def test_hosts_that_ended_more_than_once_are_named_once_more_in_the_summary() -> None:
+    hosts = {"changed": ("web2", "web3"), "rolled back": ("web1",)}
+    counts = {"changed": 2, "rolled back": 1}
+    last = RunFinished(run="r", counts=counts, hosts=hosts, exit_code=1, seconds=1.0)
+    first = [finished(Changed(), name) for name in ("web1", "web2", "web3")]
+    back = RolledBack(releases=(("app", "r0"),), failure=replace(SHORT, message="1 of 3 hosts failed"))
+    reverted = ReleaseReverted(host="web1", service="app", release="r1", to="r0")
+    assert show(*first, last)[3:] == ["2 changed, 1 rolled back in 1.0 s  exit 1"]
+    assert show(*first, reverted, finished(back), last)[3:] == [
+        "  < web1                 rolled back        1.3 s  app back on r0; 1 of 3 hosts failed",
+        "  changed          web2 web3",
+        "  rolled back      web1",
+        "2 changed, 1 rolled back in 1.0 s  exit 1",
+    ]
+
+
+def test_while_somebody_is_asked_nothing_is_drawn() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=80, height=50, force_terminal=True)
+    with ConsoleReport(console, check=False) as report:
+        report(StageStarted(host="web1", stage="stage", service="app"))
+        report(StepAsked(play="p", number=1, of=2, hosts=("web1",)))
+        assert not report._live.is_started
+        report(StepAnswered(play="p", number=1, answer="yes"))
+        assert report._live.is_started
+        report(finished(Unchanged()))
+    assert not report._live.is_started
 
 
 def test_on_a_real_terminal_each_host_at_work_has_a_line_and_all_of_them_go_away() -> None:

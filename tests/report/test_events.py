@@ -43,7 +43,7 @@ OUTCOMES: Sequence[Outcome] = (
     Changed(releases=(("app", "r1"), ("db", "r2"))),
     OperatorStopped(services=("app",), changed=True),
     Reverted(failure=FAILURE),
-    RolledBack(releases=(("app", "r1"),), failure=FAILURE),
+    RolledBack(releases=(("app", "r0"),), failure=FAILURE),
     Failed(failure=FAILURE, needs_person=True),
     Unreachable(failure=Failure(cause="refused", message="refused the connection")),
     NotAttempted(reason="interrupted"),
@@ -51,6 +51,10 @@ OUTCOMES: Sequence[Outcome] = (
 SAMPLES: Sequence[Event] = (
     events.RunStarted(run="r", playbook="prod.yml", hosts=2, goal="apply"),
     events.PlayStarted(play="Roll out", hosts=("web1", "web2")),
+    events.BatchStarted(play="Roll out", number=1, of=2, hosts=("web1",)),
+    events.BatchPaused(play="Roll out", seconds=1.5),
+    events.StepAsked(play="Roll out", number=2, of=2, hosts=("web2",)),
+    events.StepAnswered(play="Roll out", number=2, answer="yes"),
     events.StageStarted(host="web1", stage="observe", service="app"),
     events.HostPlanned(host="web1", changes=("app: unit",), diff="-a\n+b"),
     events.TransactionResolved(
@@ -66,7 +70,14 @@ SAMPLES: Sequence[Event] = (
     events.ReleaseReverted(host="web1", service="app", release="r1", to="r0"),
     *(HostFinished(host="web1", outcome=outcome, seconds=1.5) for outcome in OUTCOMES),
     events.RunInterrupted(),
-    events.RunFinished(run="r", counts={"changed": 1, "failed": 1}, exit_code=4, seconds=2.5),
+    events.RunAbandoned(),
+    events.RunFinished(
+        run="r",
+        counts={"changed": 2, "failed": 1},
+        hosts={"changed": ("web1", "web2"), "failed": ("web3",)},
+        exit_code=4,
+        seconds=2.5,
+    ),
 )
 KINDS: Sequence[type[Any]] = get_args(Event)
 
@@ -108,6 +119,10 @@ def test_an_event_is_plain_data(event: Event) -> None:
         (
             NotAttempted(reason="interrupted"),
             {"outcome": "not_attempted", "reason": "interrupted", "holder": ""},
+        ),
+        (
+            RolledBack(releases=(("app", "r0"),), failure=None),
+            {"outcome": "rolled_back", "releases": [["app", "r0"]], "failure": None},
         ),
         (
             Failed(failure=FAILURE, needs_person=True),

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deployer.outcome import Changed, Failed, Failure, NotAttempted, Reverted, Unchanged, Unreachable
+from deployer.outcome import (
+    Changed,
+    Failed,
+    Failure,
+    NotAttempted,
+    Reverted,
+    RolledBack,
+    Unchanged,
+    Unreachable,
+)
 from deployer.report.events import (
     CommandFinished,
     HealthProbed,
@@ -96,11 +105,17 @@ def test_every_event_that_is_no_tick_has_a_line_with_level_event_and_run(event: 
         ),
         (RunInterrupted(), ["level=info event=run_interrupted run=run-1"]),
         (
-            RunFinished(run="r", counts={"changed": 1, "not attempted": 2}, exit_code=4, seconds=2.0),
+            RunFinished(
+                run="r",
+                counts={"changed": 1, "not attempted": 2},
+                hosts={"changed": ("web1",), "not attempted": ("web2", "web3")},
+                exit_code=4,
+                seconds=2.0,
+            ),
             [
                 (
                     'level=info event=run_finished run=r counts="changed 1, not attempted 2"'
-                    " exit_code=4 seconds=2.0"
+                    ' hosts="changed: web1, not attempted: web2 web3" exit_code=4 seconds=2.0'
                 )
             ],
         ),
@@ -118,6 +133,8 @@ def test_a_line_says_what_happened(event: Event, lines: list[str]) -> None:
         (Changed(), "info"),
         (Reverted(failure=FAILURE), "error"),
         (Failed(failure=FAILURE, needs_person=False), "error"),
+        (RolledBack(releases=(), failure=FAILURE), "error"),
+        (RolledBack(releases=(), failure=None), "info"),
         (Unreachable(failure=Failure(cause="refused", message="x")), "error"),
         (NotAttempted(reason="interrupted"), "error"),
     ],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deployer.report.events import HealthProbed, PlayStarted
+from deployer.report.events import HealthProbed, PlayStarted, RunFinished
 from deployer.report.report import reporting
 
 if TYPE_CHECKING:
@@ -53,6 +53,15 @@ def test_output_that_fails_ends_no_work(
             emit(EVENT)
     said = capsys.readouterr().err.splitlines()
     assert said == ["deployer: no more output (Broken pipe); the run goes on"]
+
+
+def test_nothing_is_said_after_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+    end = RunFinished(run="r", counts={}, hosts={}, exit_code=130, seconds=1.0)
+    with reporting(run="r", json=True, check=False) as emit:
+        for event in (EVENT, end, EVENT):
+            emit(event)
+    said = [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()]
+    assert said == ["play_started", "run_finished"]
 
 
 def test_events_of_many_hosts_come_one_at_a_time(

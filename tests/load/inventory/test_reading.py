@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-import time
+import sys
 from pathlib import Path
 
 import pytest
@@ -113,14 +113,20 @@ LINES = {
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_a_thousand_hosts_are_read_in_no_time(tmp_path: Path, name: str) -> None:
+def test_reading_a_thousand_hosts_is_a_little_work_for_each(tmp_path: Path, name: str) -> None:
     variables = "".join(f"variable_{n}: {n}\n" for n in range(50))
     write(tmp_path, {name: LINES[name], "group_vars/all.yml": variables})
     (tmp_path / "host_vars").mkdir()
-    best = 9.9
-    for _ in range(3):  # the machine may be busy; the code is not slower than its best try
-        begin = time.perf_counter()
+    calls = 0
+
+    def count(_frame: object, _event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    sys.setprofile(count)  # counted, for the clock of a busy machine says nothing
+    try:
         inventory = read_inventory([tmp_path / name])
-        best = min(best, time.perf_counter() - begin)
+    finally:
+        sys.setprofile(None)
     assert len(select(inventory, "all")) == 1000
-    assert best < 0.3
+    assert calls < 1000 * 600  # it is 400; a loop over hosts for each host would be far above
