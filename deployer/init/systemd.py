@@ -76,12 +76,14 @@ def render_unit(service: Service) -> str:
     """
     policy = service.restart
     restart = {"no": "no", "on-failure": "on-failure"}.get(policy.name, "always")
-    shown = policy.name if policy.max_retries is None else f"{policy.name}:{policy.max_retries}"
+    # Docker's on-failure:0 has no limit.
+    limited = bool(policy.max_retries)
     binary = f"/opt/{service.name}/current/{service.binary.name}"
     return _template().render(
         service=service,
-        policy=shown,
+        policy=f"{policy.name}:{policy.max_retries}" if limited else policy.name,
         restart=restart,
+        limited=limited,
         gate=policy.name == "unless-stopped",
         helper=HELPER,
         exec_start=" ".join(quote(word) for word in (binary, *service.command)),

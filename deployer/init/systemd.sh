@@ -34,7 +34,12 @@ init_at_boot() { # SERVICE: what starts it at boot: no, always or unless-stopped
   fi
 }
 
-init_was_stopped() { [ -s "$stopped/$1.service" ]; } # SERVICE: by its operator
+init_was_stopped() { # SERVICE: by its operator
+  [ ! -s "$stopped/$1.service" ] || return 0
+  # The empty mark is there for the 100 ms between an exit and its restart; a stop then leaves it behind.
+  [ -e "$stopped/$1.service" ] || return 1
+  case $(systemctl show --value -p ActiveState "$1.service") in inactive | failed) ;; *) return 1 ;; esac
+}
 
 init_marks() { # SERVICE: at_boot and stopped_by_operator, as words
   say "at_boot $(init_at_boot "$1")"
@@ -92,8 +97,8 @@ init_stop() { # SERVICE: stop it and keep it from starting at boot; not the oper
 }
 
 init_start_at_boot() { # SERVICE: while the machine comes up; what its policy says, with the unit it has now
-  init_was_stopped "$1" && return
-  rm -f "$stopped/$1.service"    # a guess that the helper had no time to take back
+  [ ! -s "$stopped/$1.service" ] || return 0
+  rm -f "$stopped/$1.service"    # the empty mark is a guess that the helper had no time to take back
   [ "$(init_at_boot "$1")" = no ] || systemctl start --no-block "$1.service"
 }
 

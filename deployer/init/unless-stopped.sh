@@ -1,13 +1,13 @@
 #!/bin/sh
-# unless-stopped VERB UNIT -- Docker's "restart: unless-stopped" for one systemd service.
+# unless-stopped VERB UNIT [POLICY] -- Docker's restart policies for one systemd service.
 #   pre   ExecStartPre=   a start is under way: forget "stopped", wait out the crash backoff
 #   stop  ExecStop=       a stop begins: if it is a manual one, remember it before the process is signalled
-#   post  ExecStopPost=   the run is over: manual stop, restart, shutdown or crash?
+#   post  ExecStopPost=   the run is over: manual stop, restart, shutdown or crash?  POLICY: Compose's restart:
 #   boot  gate ExecStart= start UNIT unless it was stopped by hand
 #   down  gate ExecStop=  the machine goes down: what is up or restarting now must come back
 u=$2 d=/var/lib/unless-stopped r=/run/unless-stopped
 m=$d/$u                    # marker: exists = do not start at boot ("stopped": by hand; empty: tentative)
-b=$r/$u                    # backoff: delay in ms, time of the exit in ms since boot
+b=$r/$u                    # backoff: delay in ms, time of the exit in ms since boot, NRestarts at the exit
 
 why() {                    # why does $u stop?  prints: down | stop | restart | none
   case $(systemctl is-system-running) in initializing|starting|running|degraded) ;; *) echo down; return;; esac   # stopping, maintenance (rescue), no answer
@@ -15,13 +15,32 @@ why() {                    # why does $u stop?  prints: down | stop | restart | 
     "$u stop") w=stop;; "$u restart"|"$u try-restart") w=restart;; esac; done; echo $w; }
 }
 now() { read -r x _ </proc/uptime; echo $((${x%.*} * 1000 + 1${x#*.}0 - 1000)); }     # ms since boot
+stays_down() {             # is there no automatic restart after this exit?  POLICY
+  case $1 in
+  no) ;;
+  on-failure*)
+    # As Restart=on-failure and RestartForceExitStatus= of the unit have it: a signal is a failure.
+    [ "${SERVICE_RESULT-} ${EXIT_CODE-}" != "success exited" ] || return 0
+    max=${1#on-failure} max=${max#:}
+    [ -n "$max" ] && [ "$NRestarts" -ge "$max" ] || return 1
+    # StartLimitBurst= would forget its count at a daemon-reload (systemd 252) and refuse starts by hand.  A stop
+    # that is queued while this hook runs forbids the restart; the unit fails with the result of its process.
+    systemctl stop --no-block --job-mode=ignore-requirements "$u" ;;
+  *) return 1 ;;
+  esac
+}
 commit() { echo stopped >"$m" && sync "$m" "$d"; rm -f "$b"; }
 
 case $1 in
 pre)
   if [ -e "$m" ]; then rm -f "$m"; sync "$d"; fi
   [ -r "$b" ] || exit 0
-  read -r w t <"$b"; w=$((w + t - $(now)))                     # what is left of the delay
+  read -r w t n <"$b"; n=${n:-0}
+  x=$(systemctl show --value -p NRestarts "$u")
+  if [ "${x:-$((n + 1))}" -le "$n" ]; then                     # not systemd's restart: stopped before it, started by hand
+    rm -f "$b"; systemctl reset-failed "$u"; exit 0
+  fi
+  w=$((w + t - $(now)))                                        # what is left of the delay
   [ $w -le 0 ] || [ $w -gt 60000 ] || exec sleep "$((w / 1000)).$(printf %03d $((w % 1000)))" ;;
 stop)
   mkdir -p "$d"; [ "$(why)" != stop ] || commit ;;
@@ -32,19 +51,20 @@ post)
   stop) commit ;;
   down|restart) rm -f "$m" "$b" ;;
   none)                                                        # crash or exit: next delay as Docker's restart manager does
-    ExecMainStartTimestampMonotonic=0 ExecMainExitTimestampMonotonic=0
-    eval "$(systemctl show -p ExecMainStartTimestampMonotonic -p ExecMainExitTimestampMonotonic "$u")"
-    w=0; [ -r "$b" ] && read -r w t <"$b"
+    ExecMainStartTimestampMonotonic=0 ExecMainExitTimestampMonotonic=0 NRestarts=0
+    eval "$(systemctl show -p ExecMainStartTimestampMonotonic -p ExecMainExitTimestampMonotonic -p NRestarts "$u")"
+    if stays_down "${3:-always}"; then rm -f "$m" "$b"; exit 0; fi
+    w=0; [ -r "$b" ] && read -r w t _ <"$b"
     if [ $((ExecMainExitTimestampMonotonic - ExecMainStartTimestampMonotonic)) -ge 10000000 ] || [ "$w" -eq 0 ]
     then w=100; else w=$((w * 2)); fi
     [ $w -le 60000 ] || w=60000
     t=$((ExecMainExitTimestampMonotonic / 1000)); [ $t -gt 0 ] || t=$(now)
-    echo "$w" "$t" >"$b" ;;
+    echo "$w" "$t" "$NRestarts" >"$b" ;;
   esac ;;
 boot)
   [ -e "$m" ] || exec systemctl start --no-block "$u" ;;
 down)
-  [ -s "$m" ] || case $(systemctl show -P ActiveState "$u") in inactive|failed) ;; *) rm -f "$m";; esac ;;
+  [ -s "$m" ] || case $(systemctl show --value -p ActiveState "$u") in inactive|failed) ;; *) rm -f "$m";; esac ;;
 *) exit 64 ;;
 esac
 exit 0
