@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.e2e.machine import eventually, health, main_pid, shell
-from tests.e2e.observed import active, show
+from tests.e2e.observed import show
 from tests.e2e.programs import script, task
 from tests.e2e.site import Site
 
 if TYPE_CHECKING:
-    from tests.conftest import FreshLab
     from tests.hosts.host import TestHost
     from tests.hosts.lab import Lab
 
@@ -193,126 +192,3 @@ def test_a_service_that_stops_by_itself_is_given_its_time(site: Site, lab: Lab) 
         shell(host, "systemctl stop unit-slow")
         assert shell(host, "cat /var/lib/unit-slow/bye") == "bye\n"
         assert show(host, "unit-slow", "Result")["Result"] == "success"
-
-
-# -- restart policies -----------------------------------------------------------------------------------
-
-OBEDIENT = """
-echo start >>$STATE_DIRECTORY/starts
-while :; do
-  [ ! -e $STATE_DIRECTORY/exit ] || { read -r status <$STATE_DIRECTORY/exit; exit $status; }
-  sleep 0.05
-done
-"""
-"""Exits as it is told to, and again when it is started again."""
-
-
-def obedient(site: Site, name: str, restart: str) -> dict[str, Any]:
-    return task(name, script(site, "obedient", OBEDIENT), restart=restart)
-
-
-def tell(host: TestHost, service: str, status: int) -> None:
-    """Make the service exit, now and after every start."""
-    shell(host, 'echo "$2" >"/var/lib/$1/exit"', service, str(status))
-
-
-def starts(host: TestHost, service: str) -> int:
-    return len(shell(host, 'cat "/var/lib/$1/starts"', service).split())
-
-
-def kill(host: TestHost, service: str) -> None:
-    shell(host, 'systemctl kill --signal=KILL "$1"', service)
-
-
-def becomes(host: TestHost, service: str, state: str) -> None:
-    eventually(lambda: active(host, service) == state, what=f"{service} {state} on {host.name}")
-
-
-def comes_back(host: TestHost, service: str, *, after: int) -> None:
-    """A new process, soon, where `after` was."""
-    eventually(
-        lambda: active(host, service) == "active" and main_pid(host, service) not in (0, after),
-        what=f"a new process of {service} on {host.name}",
-    )
-
-
-def test_each_restart_policy_does_what_docker_means_by_it(site: Site, lab: Lab) -> None:
-    policies = {
-        "unit-no": "no",
-        "unit-always": "always",
-        "unit-done": "on-failure:2",
-        "unit-retrying": "on-failure",
-        "unit-unless": "unless-stopped",
-        # The last one: systemd 252 forgets how often a unit was started when another one is installed.
-        "unit-failing": "on-failure:2",
-    }
-    site.write([obedient(site, name, policy) for name, policy in policies.items()], hosts="host1,host2")
-    assert site.run().code == 0
-    for host in lab.hosts[:2]:
-        see_restarts(host)
-
-
-def see_restarts(host: TestHost) -> None:
-    pids = {name: main_pid(host, name) for name in ("unit-no", "unit-always", "unit-unless")}
-    assert all(pids.values())
-    for name in pids:
-        kill(host, name)
-    tell(host, "unit-failing", 3)
-    tell(host, "unit-retrying", 3)
-    tell(host, "unit-done", 0)
-
-    comes_back(host, "unit-always", after=pids["unit-always"])
-    comes_back(host, "unit-unless", after=pids["unit-unless"])
-    becomes(host, "unit-no", "failed")
-    assert show(host, "unit-no", "SubState", "NRestarts") == {"SubState": "failed", "NRestarts": "0"}
-    becomes(host, "unit-done", "inactive")
-    assert starts(host, "unit-done") == 1
-    becomes(host, "unit-failing", "failed")
-    assert starts(host, "unit-failing") == 3  # and two more tries
-    eventually(lambda: starts(host, "unit-retrying") > 4, what="many retries")
-
-    # `always` and `unless-stopped` do not ask how it ended, but they obey their operator.
-    for name in ("unit-always", "unit-unless"):
-        is_restarted_after_success(host, name)
-        shell(host, 'rm "/var/lib/$1/exit"; systemctl stop "$1"', name)
-        assert active(host, name) == "inactive"
-    shell(host, "systemctl stop unit-retrying")
-
-
-def is_restarted_after_success(host: TestHost, service: str) -> None:
-    count = starts(host, service)
-    tell(host, service, 0)
-    eventually(lambda: starts(host, service) > count + 1, what=f"restarts of {service}")
-
-
-def test_a_boot_starts_what_the_policy_and_the_operator_want(site: Site, fresh_lab: FreshLab) -> None:
-    lab = fresh_lab(2, flavours=("debian12", "debian13"))
-    site = Site(folder=site.folder, lab=lab)
-    policies = {
-        "boot-no": "no",
-        "boot-failure": "on-failure",
-        "boot-always": "always",
-        "boot-always-stopped": "always",
-        "boot-unless": "unless-stopped",
-        "boot-killed": "unless-stopped",
-        "boot-unless-stopped": "unless-stopped",
-    }
-    site.write([obedient(site, name, policy) for name, policy in policies.items()])
-    assert site.run().code == 0
-    for host in lab.hosts:
-        shell(host, "systemctl stop boot-always-stopped boot-unless-stopped")
-        pid = main_pid(host, "boot-killed")
-        kill(host, "boot-killed")
-        comes_back(host, "boot-killed", after=pid)
-    for host in lab.hosts:
-        host.reboot()
-    for host in lab.hosts:
-        for name in ("boot-always", "boot-always-stopped", "boot-unless", "boot-killed"):
-            becomes(host, name, "active")
-        boot_ends(host)
-        for name in ("boot-no", "boot-failure", "boot-unless-stopped"):
-            assert active(host, name) == "inactive", (host.name, name)
-
-
-def boot_ends(host: TestHost) -> None:
-    eventually(lambda: shell(host, "systemctl list-jobs --no-legend") == "", what="the end of the boot")

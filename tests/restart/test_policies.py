@@ -1,0 +1,274 @@
+"""Every restart policy on real hosts: after each way to end, over deploys, reboots and power cuts."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.machine import current, eventually, main_pid, shell
+from tests.e2e.observed import active, show
+from tests.e2e.programs import script, task
+from tests.e2e.site import Site
+from tests.hosts.lab import Lab
+from tests.hosts.recipe import FLAVOURS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.hosts.host import TestHost
+
+pytestmark = pytest.mark.hosts
+
+POLICIES = {
+    "policy-no": "no",
+    "policy-failure": "on-failure",
+    "policy-limited": "on-failure:3",
+    "policy-always": "always",
+    "policy-unless": "unless-stopped",
+}
+NO, FAILURE, LIMITED, ALWAYS, UNLESS = POLICIES
+RETRIES = 3
+
+# Exits as it is told to, and again when it is started again.
+OBEDIENT = """
+echo start >>$STATE_DIRECTORY/starts
+while :; do
+  [ ! -e $STATE_DIRECTORY/exit ] || { read -r status <$STATE_DIRECTORY/exit; exit $status; }
+  sleep 0.05
+done
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A service of each policy on a host of each flavour."""
+    lab = Lab.up(len(FLAVOURS), flavours=tuple(FLAVOURS), owner_pid=os.getpid())
+    try:
+        site = Site(folder=tmp_path_factory.mktemp("policies"), lab=lab)
+        deploy(site, version="1")
+        yield site
+    finally:
+        lab.down()
+
+
+@pytest.fixture(params=FLAVOURS)
+def host(site: Site, request: pytest.FixtureRequest) -> TestHost:
+    """All services run there, as after a deploy."""
+    host = next(host for host in site.lab.hosts if host.flavour == request.param)
+    for name in POLICIES:
+        shell(host, 'rm -f "/var/lib/$1/exit" "/var/lib/$1/starts"', name)
+    shell(host, 'systemctl reset-failed "$@"; systemctl restart "$@"', *POLICIES)
+    for name in POLICIES:
+        becomes(host, name, "active")
+    return host
+
+
+def deploy(site: Site, *, version: str, limit: str = "all") -> None:
+    binary = script(site, "obedient", OBEDIENT)
+    site.write(
+        [
+            task(name, binary, restart=policy, environment={"VERSION": version})
+            for name, policy in POLICIES.items()
+        ]
+    )
+    run = site.run("-l", limit)
+    assert run.code == 0, run.finished
+
+
+def tell(host: TestHost, service: str, status: int) -> None:
+    """Make the service exit, now and after every start."""
+    shell(host, 'echo "$2" >"/var/lib/$1/exit"', service, str(status))
+
+
+def leave_alone(host: TestHost, service: str) -> None:
+    shell(host, 'rm "/var/lib/$1/exit"', service)
+
+
+def starts(host: TestHost, service: str) -> int:
+    return len(shell(host, 'cat "/var/lib/$1/starts" 2>/dev/null', service, check=False).split())
+
+
+def becomes(host: TestHost, service: str, state: str) -> None:
+    eventually(lambda: active(host, service) == state, what=f"{service} {state} on {host.name}")
+
+
+def is_restarted(host: TestHost, service: str, *, count: int = 1) -> None:
+    eventually(lambda: starts(host, service) > count, what=f"a restart of {service} on {host.name}")
+
+
+def restarts(host: TestHost, service: str) -> int:
+    return int(show(host, service, "NRestarts")["NRestarts"])
+
+
+def mark(host: TestHost, service: str) -> str:
+    """What is remembered of the operator's stop: nothing, "tentative" or "stopped"."""
+    said = shell(host, 'cat "/var/lib/unless-stopped/$1.service" 2>/dev/null && echo .', service, check=False)
+    return {"": "nothing", ".": "tentative", "stopped\n.": "stopped"}[said.strip()]
+
+
+def up(host: TestHost) -> set[str]:
+    """The services that run once the host has booted."""
+    eventually(lambda: shell(host, "systemctl list-jobs --no-legend") == "", what="the end of the boot")
+    return {name for name in POLICIES if active(host, name) == "active"}
+
+
+# -- after an end of the process ------------------------------------------------------------------------
+
+# How it ends, and the state it is left in by the policies that leave it.
+STAYS_DOWN = {
+    "exit 0": {NO: "inactive", FAILURE: "inactive", LIMITED: "inactive"},
+    "exit 3": {NO: "failed"},
+    "KILL": {NO: "failed"},
+    # A clean end to systemd, a failure to Docker.
+    "TERM": {NO: "inactive"},
+}
+
+
+@pytest.mark.parametrize("end", STAYS_DOWN)
+def test_an_end_of_the_process(host: TestHost, end: str) -> None:
+    pids = {name: main_pid(host, name) for name in POLICIES}
+    assert all(pids.values())
+    for name, pid in pids.items():
+        if end.startswith("exit "):
+            tell(host, name, int(end.removeprefix("exit ")))
+        else:
+            shell(host, 'kill -s "$1" "$2"', end, str(pid))
+
+    down = STAYS_DOWN[end]
+    for name in POLICIES.keys() - down.keys():
+        is_restarted(host, name)
+    for name, state in down.items():
+        becomes(host, name, state)
+    time.sleep(1)
+    for name, state in down.items():
+        assert (active(host, name), starts(host, name), restarts(host, name)) == (state, 1, 0), name
+        assert mark(host, name) == "nothing"  # nobody stopped it
+
+
+def test_on_failure_is_retried_so_often_and_counted_anew_after_a_start_by_hand(host: TestHost) -> None:
+    begun = 1
+    for order in ("start", "restart"):
+        tell(host, LIMITED, 3)
+        gives_up(host, LIMITED, starts_before=begun - 1)
+        begun = starts(host, LIMITED) + 1
+        leave_alone(host, LIMITED)
+        shell(host, 'systemctl "$1" "$2"', order, LIMITED)
+        assert (active(host, LIMITED), restarts(host, LIMITED)) == ("active", 0)
+
+    # Restarted by hand while it still had retries.
+    tell(host, LIMITED, 3)
+    is_restarted(host, LIMITED, count=begun)
+    leave_alone(host, LIMITED)
+    becomes(host, LIMITED, "active")
+    assert restarts(host, LIMITED) >= 1
+    shell(host, 'systemctl restart "$1"', LIMITED)
+    assert restarts(host, LIMITED) == 0
+    begun = starts(host, LIMITED)
+    tell(host, LIMITED, 3)
+    gives_up(host, LIMITED, starts_before=begun - 1)
+
+
+def gives_up(host: TestHost, service: str, *, starts_before: int) -> None:
+    """See all retries and no more, however often systemd reads its units anew meanwhile."""
+    shell(
+        host,
+        "systemctl daemon-reexec\n"
+        'until systemctl -q is-failed "$1"; do systemctl daemon-reload; sleep 0.1; done',
+        service,
+    )
+    for _ in range(5):
+        shell(host, "systemctl daemon-reload")
+        time.sleep(0.3)
+    assert starts(host, service) - starts_before == 1 + RETRIES
+    assert show(host, service, "ActiveState", "Result", "NRestarts") == {
+        "ActiveState": "failed",
+        "Result": "exit-code",
+        "NRestarts": str(RETRIES),
+    }
+    assert mark(host, service) == "nothing"
+
+
+def test_on_failure_without_a_number_goes_on_and_on(host: TestHost) -> None:
+    tell(host, FAILURE, 3)
+    is_restarted(host, FAILURE, count=1 + RETRIES + 1)
+
+
+def test_a_limited_service_that_cannot_even_be_executed_is_given_up_too(host: TestHost) -> None:
+    # Without its environment systemd executes nothing of it, not even the hook that counts.
+    shell(host, 'mv "/opt/$1/current/.env" /opt/kept; systemctl restart --no-block "$1"', LIMITED)
+    eventually(lambda: active(host, LIMITED) == "failed", seconds=40, what="giving up")
+    shell(host, 'mv /opt/kept "/opt/$1/current/.env"', LIMITED)
+    assert 4 < restarts(host, LIMITED) <= 20
+
+
+# -- after a stop by hand -------------------------------------------------------------------------------
+
+
+def test_a_stopped_service_stays_down_over_a_deploy_and_a_boot(site: Site, host: TestHost) -> None:
+    before = {name: current(host, name) for name in POLICIES}
+    shell(host, 'systemctl stop "$@"', *POLICIES)
+    assert {name: mark(host, name) for name in POLICIES} == dict.fromkeys(POLICIES, "stopped")
+
+    deploy(site, version=f"stopped {host.flavour}", limit=host.name)
+
+    for name in POLICIES:
+        assert current(host, name) != before[name]
+        assert (active(host, name), mark(host, name)) == ("inactive", "stopped"), name
+    host.reboot()
+    assert up(host) == {ALWAYS}  # which forgets it, as in Docker
+    deploy(site, version=f"stopped {host.flavour}", limit=host.name)
+    assert up(host) == {ALWAYS}
+    shell(host, 'systemctl start "$@"', *POLICIES)
+    assert up(host) == set(POLICIES)
+    assert {name: mark(host, name) for name in POLICIES} == dict.fromkeys(POLICIES, "nothing")
+
+
+def test_a_stop_between_an_end_and_its_restart_is_remembered(site: Site, host: TestHost) -> None:
+    # systemd runs no hook then: only the tentative mark that the end left says so.
+    for name in (FAILURE, ALWAYS, UNLESS):
+        eventually(lambda name=name: stop_in_auto_restart(host, name), what="a stop in time")  # type: ignore[misc]
+
+    deploy(site, version="1", limit=host.name)
+    deploy(site, version=f"between {host.flavour}", limit=host.name)
+
+    for name in (FAILURE, ALWAYS, UNLESS):
+        assert active(host, name) in {"inactive", "failed"}, name
+        shell(host, 'systemctl start "$1"', name)
+        assert (active(host, name), restarts(host, name), mark(host, name)) == ("active", 0, "nothing")
+
+
+def stop_in_auto_restart(host: TestHost, service: str) -> bool:
+    """Whether the stop came in the 100 ms of this state; started again, if not."""
+    shell(
+        host,
+        'systemctl start "$1"; pid=$(systemctl show --value -p MainPID "$1"); kill -9 "$pid"\n'
+        'until systemctl show -p SubState "$1" | grep -qx -e .*=auto-restart -e .*=start-pre; do :; done\n'
+        'systemctl stop "$1"',
+        service,
+    )
+    return mark(host, service) == "tentative"
+
+
+# -- after a boot ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("power", ["reboot", "power cut"])
+@pytest.mark.parametrize(
+    ("stopped", "wanted"), [(False, {ALWAYS, UNLESS}), (True, {ALWAYS})], ids=["running", "stopped"]
+)
+def test_a_boot(site: Site, host: TestHost, power: str, wanted: set[str], *, stopped: bool) -> None:
+    if stopped:
+        shell(host, 'systemctl stop "$@"', *POLICIES)
+    if power == "reboot":
+        host.reboot()
+    else:
+        host.power_cut()
+        host.boot()
+    assert up(host) == wanted
+
+    # What only the boot left down is the next run's to start.
+    site.run("-l", host.name)
+    assert up(host) == (wanted if stopped else set(POLICIES))
