@@ -176,12 +176,12 @@ def gives_up(host: TestHost, service: str, *, starts_before: int) -> None:
     shell(
         host,
         "systemctl daemon-reexec\n"
-        'until systemctl -q is-failed "$1"; do systemctl daemon-reload; sleep 0.1; done',
+        'until systemctl -q is-failed "$1"; do systemctl daemon-reload; sleep 0.3; done',
         service,
     )
-    for _ in range(5):
+    for _ in range(3):
         shell(host, "systemctl daemon-reload")
-        time.sleep(0.3)
+        time.sleep(0.5)
     assert starts(host, service) - starts_before == 1 + RETRIES
     assert show(host, service, "ActiveState", "Result", "NRestarts") == {
         "ActiveState": "failed",
