@@ -116,6 +116,7 @@ def test_the_help_of_run_names_the_exit_codes(deployer: Deployer) -> None:
         (["run"], "Missing argument 'PLAYBOOK'"),
         (["run", "a", "b"], "Got unexpected extra argument (b)"),
         (["run", "site", "--nope"], "No such option"),
+        (["run", "site", "--step"], "--step asks before each batch, and there is no terminal to ask on"),
         (["run", "site", "--forks", "0"], "0 is not in the range x>=1"),
         (["run", "site", "--forks", "many"], "'many' is not a valid integer"),
         (["run", "site", "-T", "0"], "0.0 is not in the range x>=0.1"),
