@@ -144,6 +144,14 @@ def _connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     metavar="DURATION",
     help="Hosts that hear nothing from this run for so long go back by themselves.",
 )
+@click.option(
+    "--lock-wait",
+    type=_Duration(),
+    default="0s",
+    show_default=True,
+    metavar="DURATION",
+    help="Wait for hosts that another run works on.",
+)
 @click.option("--step", is_flag=True, help="Ask on the terminal before each batch of hosts.")
 def run(**words: Any) -> int:
     """Deploy what PLAYBOOK says."""
@@ -160,6 +168,7 @@ def run(**words: Any) -> int:
         json=words["json"],
         forks=words["forks"],
         start=words["start"],
+        lock_wait=words["lock_wait"],
         deadline=words["deadline"],
         step=words["step"],
     )

@@ -48,6 +48,7 @@ class RunOptions:
     step: bool = False
     forks: int = 50
     start: bool = False  # services that their operator stopped, too
+    lock_wait: float = 0.0  # seconds
     deadline: float = 60.0  # seconds of silence after which hosts go back by themselves and locks are free
 
 
@@ -91,6 +92,7 @@ def run(
                 context,
                 forks=options.forks,
                 interrupt=interrupt,
+                lock_wait=options.lock_wait,
                 ask=partial(ask, stop=lambda: bool(interrupt)) if options.step else None,
             )
         if not interrupt.twice:

@@ -32,6 +32,7 @@ from deployer.report.events import (
     HealthProbed,
     HostFinished,
     HostPlanned,
+    LockAwaited,
     PlayStarted,
     ProbeFellBack,
     ReleaseReverted,
@@ -142,6 +143,9 @@ class ConsoleReport:
             case ReleaseStaged():
                 what = f"{_size(event.sent)} sent"
                 self._details[event.host] = (*self._details.get(event.host, ()), what)
+            case LockAwaited():
+                waits = f"waits for at most {event.seconds:.0f} s"
+                self._print(f"  [yellow]lock[/] {escape(event.host)} {waits}: {escape(event.reason)}")
             case TransactionResolved():
                 went = f"{event.to} is back" if event.to else "the service is stopped"
                 what = f"{event.service} {event.release}; {went}"

@@ -108,6 +108,16 @@ class TransactionResolved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LockAwaited:
+    """Another run works on this host, and is waited for."""
+
+    name: ClassVar[str] = "lock_awaited"
+    host: str
+    reason: str
+    seconds: float  # for how long at most
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UploadProgressed:
     """Bytes on the wire so far, of all to be sent."""
 
@@ -242,6 +252,7 @@ Event = (
     | StageStarted
     | HostPlanned
     | TransactionResolved
+    | LockAwaited
     | UploadProgressed
     | ReleaseStaged
     | ReleaseSwitched

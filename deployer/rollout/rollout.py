@@ -22,6 +22,7 @@ from deployer.report.events import (
     BatchPaused,
     BatchStarted,
     HostFinished,
+    LockAwaited,
     PlayStarted,
     StepAnswered,
     StepAsked,
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
     from deployer.desired import DesiredHost, Play
     from deployer.rollout.interrupt import Interrupt
+
+_POLL = 2.0
+"""Seconds between two looks at a lock that somebody else holds."""
 
 Answer = Literal["no", "yes", "continue"]
 
@@ -62,13 +66,14 @@ def roll_out(
     *,
     forks: int,
     interrupt: Interrupt,
+    lock_wait: float = 0.0,
     ask: Callable[[str], Answer] | None = None,
     work: Work | None = None,
 ) -> list[tuple[str, Outcome]]:
     """Run the plays one after the other, and collect how every host ended in each.
 
     A host that was lost in one play is left out of those that follow; where a gate closed, no other play
-    begins.  `ask` is asked before every batch.
+    begins.  `ask` is asked before every batch; `lock_wait` is for how many seconds locks are waited for.
     """
     results: list[tuple[str, Outcome]] = []
     lost: set[str] = set()
@@ -81,7 +86,14 @@ def roll_out(
             else:
                 context.emit(PlayStarted(play=play.name, hosts=tuple(host.name for host in hosts)))
                 now = _Play(
-                    play, hosts, context=context, crew=crew, interrupt=interrupt, ask=ask, work=work or Work()
+                    play,
+                    hosts,
+                    context=context,
+                    crew=crew,
+                    interrupt=interrupt,
+                    lock_wait=lock_wait,
+                    ask=ask,
+                    work=work or Work(),
                 )
                 outcomes, ended = now.run()
                 ask = now.ask
@@ -119,6 +131,7 @@ class _Play:
         context: Context,
         crew: Crew,
         interrupt: Interrupt,
+        lock_wait: float,
         ask: Callable[[str], Answer] | None,
         work: Work,
     ) -> None:
@@ -129,6 +142,7 @@ class _Play:
         self._context = context
         self._crew = crew
         self._interrupt = interrupt
+        self._lock_wait = lock_wait
         self._work = work
         self._batches = in_batches(hosts, play.strategy.serial)
         self._gate = Gate(
@@ -139,6 +153,7 @@ class _Play:
         self._refused = ""  # what was said no to
         self._lock = threading.RLock()
         self._ready: dict[str, Ready] = {}
+        self._held: dict[str, NotAttempted] = {}  # hosts that another run works on
         self._in_flight: set[str] = set()  # hosts whose services may be in between
         self._outcomes: dict[str, Outcome] = {}
         self._seconds: dict[str, float] = {}
@@ -148,6 +163,7 @@ class _Play:
         """How each host ended, and why no other play may follow; empty: one may."""
         try:
             self._crew.each(self._hosts, self._prepare)
+            self._wait_for_locks()
             if self._context.goal is Goal.APPLY:
                 self._switch_batches()
                 self._let_go_of_the_rest()
@@ -166,6 +182,30 @@ class _Play:
             return self._gate.closed(self._outcomes)
 
     # -- in the order of a play, on the main thread -----------------------------------------------------
+
+    def _wait_for_locks(self) -> None:
+        """Locks that others hold: wait for the first, without keeping any that comes after it.
+
+        All runs take locks in one order, so no two of them wait for each other.
+        """
+        clock = self._context.clock
+        order = sorted(self._hosts, key=lambda host: (host.target.address, host.name))
+        until = clock.now() + self._lock_wait
+        told: tuple[str, NotAttempted] | None = None
+        while self._held and not self._interrupt and (left := until - clock.now()) > 0:
+            place = next(number for number, host in enumerate(order) if host.name in self._held)
+            first, later = order[place], order[place + 1 :]
+            self._crew.each([host for host in later if host.name in self._ready], self._give_back)
+            if told != (told := (first.name, self._held[first.name])):
+                self._context.emit(LockAwaited(host=first.name, reason=told[1].reason, seconds=left))
+            self._crew.rest(min(_POLL, left))
+            self._prepare(first)
+            if first.name not in self._held:
+                settled = self._ready.keys() | self._outcomes.keys()
+                self._crew.each([host for host in later if host.name not in settled], self._prepare)
+        for host in self._hosts:
+            if host.name in self._held:
+                self._finish(host, self._held[host.name])
 
     def _switch_batches(self) -> None:
         switched = False
@@ -237,6 +277,7 @@ class _Play:
     # -- one host, on a thread of its own ---------------------------------------------------------------
 
     def _prepare(self, host: DesiredHost) -> None:
+        self._held.pop(host.name, None)
         if self._interrupt:
             self._finish(host, NotAttempted(reason="interrupted"))
             return
@@ -245,8 +286,13 @@ class _Play:
         self._spent(host, began)
         if isinstance(result, Ready):
             self._ready[host.name] = result
+        elif isinstance(result, NotAttempted) and result.holder:
+            self._held[host.name] = result
         else:
             self._finish(host, result)
+
+    def _give_back(self, host: DesiredHost) -> None:
+        self._work.let_go(self._ready.pop(host.name), self._context)
 
     def _apply(self, host: DesiredHost) -> None:
         with self._lock:
