@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from deployer import __version__
 from deployer.errors import LoadError, Problem
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from deployer.load import LoadOptions
     from deployer.secret import Secret
+    from deployer.show import ShowOptions
 
 _RUN_EXAMPLES = """\b
 Examples:
@@ -28,6 +30,7 @@ Examples:
   deployer run prod -l web3 -e port=8081    one host, one variable
   deployer run prod -i hosts.ini -b -K      another inventory; sudo that asks for a password
   deployer run prod --step                  asks before each batch of `serial`
+  deployer run prod --retry last            only the hosts that the last run lost
   deployer run prod --json | jq .event      one JSON object per line, for programs
 
 \b
@@ -36,6 +39,26 @@ Exit codes:
   2 wrong usage or files; nothing was contacted        3 some hosts unreachable, all others fine
   4 failed; hosts differ or one needs a person         5 another run holds a host's lock
   10 --check --detailed-exitcode: there are changes    130 interrupted
+"""
+
+_HISTORY_EXAMPLES = """\b
+Examples:
+  deployer history                            your last 20 runs, from the records on this machine
+  deployer history prod.yml -n 5              the last 5 of one playbook
+  deployer history prod.yml --on-host         what each host wrote down itself, whoever did it
+  deployer history --json | jq 'select(.exit_code != 0).run'
+
+\b
+Exit codes: 0 shown; with --on-host: 1 a host could not answer, 2 wrong usage or files,
+3 some hosts unreachable.
+"""
+_RELEASES_EXAMPLES = """\b
+Examples:
+  deployer releases prod.yml                  what lies on each host, * is current
+  deployer releases prod.yml -l web3 --json   one host, for programs
+
+\b
+Exit codes: 0 shown; 1 a host could not answer; 2 wrong usage or files; 3 some hosts unreachable.
 """
 
 
@@ -72,14 +95,15 @@ def cli() -> None:
       deployer run prod.yml             deploy what playbooks/prod.yml says
       deployer run prod.yml --check     only say what would change
       deployer validate prod.yml        only read the files, contact nobody
+      deployer releases prod.yml        which releases lie on the hosts
+      deployer history                  what was run, and how it ended
     """  # noqa: D301  \b is click's mark for text to leave as it is
 
 
 def _load_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say which files, which hosts, which variables; named as Ansible names them."""
+    """The options that say which hosts, which variables; named as Ansible names them."""
     for option in reversed(
         [
-            click.argument("playbook"),
             click.option(
                 "-i",
                 "--inventory",
@@ -125,16 +149,31 @@ def _connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def _playbook(*, required: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    return click.argument("playbook", required=required)
+
+
+_forks = click.option(
+    "-f", "--forks", type=click.IntRange(min=1), default=50, show_default=True, help="Hosts at a time."
+)
+_json = click.option(
+    "--json", is_flag=True, help="One JSON object per line on standard output, nothing else."
+)
+
+
 @cli.command(epilog=_RUN_EXAMPLES)
+@_playbook()
 @_load_options
 @_connection_options
+@_forks
 @click.option(
-    "-f", "--forks", type=click.IntRange(min=1), default=50, show_default=True, help="Hosts at a time."
+    "--retry",
+    metavar="RUN",
+    help="Only the hosts that RUN lost: a run's id or its beginning, or `last`.",
 )
 @click.option("--check", is_flag=True, help="Only say what would change.")
 @click.option("--diff", is_flag=True, help="Show changes of the unit, and names of changed variables.")
 @click.option("--detailed-exitcode", is_flag=True, help="With --check: exit 10 when there are changes.")
-@click.option("--json", is_flag=True, help="One JSON object per line on standard output, nothing else.")
 @click.option("--start", is_flag=True, help="Start services that their operator stopped, too.")
 @click.option(
     "--deadline",
@@ -153,6 +192,7 @@ def _connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Wait for hosts that another run works on.",
 )
 @click.option("--step", is_flag=True, help="Ask on the terminal before each batch of hosts.")
+@_json
 def run(**words: Any) -> int:
     """Deploy what PLAYBOOK says."""
     if words["step"] and not sys.stdin.isatty():
@@ -171,11 +211,13 @@ def run(**words: Any) -> int:
         lock_wait=words["lock_wait"],
         deadline=words["deadline"],
         step=words["step"],
+        retry=words["retry"] or "",
     )
-    return run_playbook(_to_load(words), options, ask_passphrase=_ask_passphrase)
+    return run_playbook(_to_load(words), options, ask_passphrase=_ask_passphrase, note=_note)
 
 
 @cli.command()
+@_playbook()
 @_load_options
 def validate(**words: Any) -> int:
     """Read PLAYBOOK, its inventory and every file they name; contact no host."""
@@ -187,6 +229,70 @@ def validate(**words: Any) -> int:
         click.echo(f"{play.name}: {len(play.hosts)} host{'s' if len(play.hosts) != 1 else ''} ({names})")
     click.echo(f"{loaded.playbook} is fine")
     return 0
+
+
+@cli.command(epilog=_HISTORY_EXAMPLES)
+@_playbook(required=False)
+@click.option("--on-host", is_flag=True, help="Ask the hosts of PLAYBOOK for their own ledgers instead.")
+@click.option(
+    "-n",
+    "--count",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="No more than so many runs; with --on-host: lines of each service.",
+)
+@_load_options
+@_connection_options
+@_forks
+@_json
+@click.pass_context
+def history(context: click.Context, /, **words: Any) -> int:
+    """Show what was run and how it ended, the newest first; with --on-host, the newest last."""
+    if words["on_host"]:
+        if words["playbook"] is None:
+            raise click.UsageError("--on-host needs a PLAYBOOK, which says what hosts and services there are")
+        from deployer.show import show_ledgers  # noqa: PLC0415  Fabric and pydantic are slow to import
+
+        return show_ledgers(_to_load(words), _to_show(words), count=words["count"])
+    for option in context.command.params:
+        given = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+        if given and option.name not in {"playbook", "count", "json"}:
+            raise click.UsageError(f"{option.opts[-1]} goes with --on-host: records are on this machine")
+    from deployer.record.store import Store  # noqa: PLC0415
+    from deployer.report.history import history_lines  # noqa: PLC0415
+
+    playbook = None
+    if words["playbook"] is not None:
+        from deployer.load.find import find_playbook  # noqa: PLC0415
+
+        playbook = find_playbook(words["playbook"]).resolve()
+    runs = Store(os.environ).newest()
+    lines = history_lines(runs, playbook=playbook, here=Path.cwd(), count=words["count"], json=words["json"])
+    for line in lines:
+        click.echo(line)
+    return 0
+
+
+@cli.command(epilog=_RELEASES_EXAMPLES)
+@_playbook()
+@_load_options
+@_connection_options
+@_forks
+@_json
+def releases(**words: Any) -> int:
+    """Show the releases that lie on the hosts of PLAYBOOK, the newest first."""
+    from deployer.show import show_releases  # noqa: PLC0415
+
+    return show_releases(_to_load(words), _to_show(words))
+
+
+def _to_show(words: dict[str, Any]) -> ShowOptions:
+    from deployer.show import ShowOptions  # noqa: PLC0415
+
+    return ShowOptions(
+        json=words["json"], forks=words["forks"], say=click.echo, ask_passphrase=_ask_passphrase
+    )
 
 
 def _to_load(words: dict[str, Any]) -> LoadOptions:
@@ -223,6 +329,12 @@ def _ask_passphrase(key: Path) -> Secret | None:
     if not sys.stdin.isatty():
         return None
     return Secret(click.prompt(f"Passphrase of {key}", hide_input=True, err=True))
+
+
+def _note(text: str) -> None:
+    """Say what is no part of a command's output, if anybody can be told."""
+    with suppress(OSError, ValueError):
+        click.echo(f"deployer: {text}", err=True)
 
 
 def main() -> None:

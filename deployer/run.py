@@ -7,7 +7,8 @@ import math
 import os
 import secrets
 import socket
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,6 +18,10 @@ from deployer.load import load
 from deployer.outcome import NAMES, ExitCode, WouldChange, exit_code, final
 from deployer.pipeline import Context, Goal
 from deployer.plan.plan import plan_service
+from deployer.record.record import HostRecord, RunRecord
+from deployer.record.recorder import Recorder
+from deployer.record.retry import find_run, narrow
+from deployer.record.store import Store
 from deployer.remote.ssh import Connector
 from deployer.report.events import RunFinished, RunStarted
 from deployer.report.question import ask
@@ -29,11 +34,13 @@ from deployer.transaction.lock import Owner
 from deployer.verify.verify import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from deployer.load import LoadOptions
+    from deployer.load import Loaded, LoadOptions
     from deployer.outcome import Outcome
+    from deployer.record.retry import Retry
+    from deployer.report.events import Listener
     from deployer.secret import Secret
 
 
@@ -50,12 +57,17 @@ class RunOptions:
     start: bool = False  # services that their operator stopped, too
     lock_wait: float = 0.0  # seconds
     deadline: float = 60.0  # seconds of silence after which hosts go back by themselves and locks are free
+    retry: str = ""  # the id of a run, or "last": only the hosts that it lost
 
 
 def run(
-    load_options: LoadOptions, options: RunOptions, *, ask_passphrase: Callable[[Path], Secret | None]
+    load_options: LoadOptions,
+    options: RunOptions,
+    *,
+    ask_passphrase: Callable[[Path], Secret | None],
+    note: Callable[[str], None],
 ) -> ExitCode:
-    """Do it, and say how it went.
+    """Do it, and say how it went; `note` takes what is no part of the run's own output.
 
     Raises:
         LoadError: the user's files are wrong; nothing was contacted.
@@ -65,17 +77,39 @@ def run(
     began = clock.now()
     now = datetime.now(UTC)
     loaded = load(load_options, environ=os.environ)
+    store = Store(os.environ)
+    again: Retry | None = None
+    if options.retry:
+        lost = find_run(options.retry, str(loaded.playbook.resolve()), store)
+        again = narrow(loaded.plays, lost, limited=load_options.limit is not None)
+        if again.note:
+            note(again.note)
+        if not again.plays:
+            return ExitCode.OK
+        loaded = replace(loaded, plays=again.plays)
     run_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     interrupt = Interrupt()
     connector = Connector(ask_passphrase=ask_passphrase)
     connector.prepare([host.target for play in loaded.plays for host in play.hosts])
     check = options.goal is Goal.CHECK
-    with heeding(interrupt), reporting(run=run_id, json=options.json, check=check) as emit:
+    by = f"{_user()}@{socket.gethostname()}"
+    begun = _begun(loaded, run=run_id, by=by, goal=options.goal, now=now)
+    with (
+        heeding(interrupt),
+        _recording(begun, loaded, store=store, note=note) as also,
+        reporting(run=run_id, json=options.json, check=check, also=also) as emit,
+    ):
         hosts = {host.name for play in loaded.plays for host in play.hosts}
-        emit(RunStarted(run=run_id, playbook=str(loaded.playbook), hosts=len(hosts), goal=options.goal.value))
-        owner = Owner.of_this_process(
-            run=run_id, by=f"{_user()}@{socket.gethostname()}", lease=math.ceil(options.deadline)
+        emit(
+            RunStarted(
+                run=run_id,
+                playbook=str(loaded.playbook),
+                hosts=len(hosts),
+                goal=options.goal.value,
+                retry=again.run if again else "",
+            )
         )
+        owner = Owner.of_this_process(run=run_id, by=by, lease=math.ceil(options.deadline))
         context = Context(
             goal=options.goal,
             also="contents" if options.diff else "nothing",
@@ -114,6 +148,30 @@ def _finished(
     hosts = {name: members for name, members in hosts.items() if members}
     counts = {name: len(members) for name, members in hosts.items()}
     return RunFinished(run=run_id, counts=counts, hosts=hosts, exit_code=code, seconds=seconds)
+
+
+def _begun(loaded: Loaded, *, run: str, by: str, goal: Goal, now: datetime) -> RunRecord:
+    return RunRecord(
+        run=run,
+        playbook=str(loaded.playbook.resolve()),
+        goal=goal.value,
+        began=now,
+        by=by,
+        hosts={host.name: HostRecord() for play in loaded.plays for host in play.hosts},
+    )
+
+
+@contextmanager
+def _recording(
+    begun: RunRecord, loaded: Loaded, *, store: Store, note: Callable[[str], None]
+) -> Iterator[Sequence[Listener]]:
+    """Keep the record while the run goes on; --check leaves none, for it changes nothing."""
+    if begun.goal == Goal.CHECK.value:
+        yield ()
+        return
+    plays = [tuple(host.name for host in play.hosts) for play in loaded.plays]
+    with Recorder(store, begun, plays=plays, now=lambda: datetime.now(UTC), note=note) as recorder:
+        yield (recorder,)
 
 
 def _user() -> str:

@@ -37,8 +37,14 @@ PURE = {
     "plan/dotenv.py",
     "plan/plan.py",
     "plan/release.py",
+    "record/record.py",
+    "report/answers.py",
+    "report/columns.py",
     "report/events.py",
+    "report/history.py",
+    "report/ledgers.py",
     "report/redact.py",
+    "report/releases.py",
     "rollout/batches.py",
     "rollout/gate.py",
     "secret.py",
@@ -50,7 +56,7 @@ DOES_IO = {
     *("subprocess", "sys", "tempfile", "threading", "time", "urllib.request"),
 }
 CALLS_IO = {"open", "print", "input", "exec", "eval", "__import__"}
-ABOVE = ("deployer.cli", "deployer.run", "deployer.rollout", "deployer.pipeline")
+ABOVE = ("deployer.cli", "deployer.run", "deployer.show", "deployer.rollout", "deployer.pipeline")
 STAGES = ["load", "observe", "plan", "stage", "switch", "verify", "commit"]
 # Pure vocabulary of a stage that later and earlier stages may speak: what is shared is data, not work.
 SHARED = {
@@ -197,7 +203,15 @@ def test_a_script_says_what_it_does_before_it_does_it(script: str) -> None:
     assert lines[1].startswith("# ")
 
 
-@pytest.mark.parametrize("words", [["--version"], ["--help"], ["run", "--help"], ["validate", "--help"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--version"],
+        ["--help"],
+        *([command, "--help"] for command in ("run", "validate", "history", "releases")),
+        ["history"],
+    ],
+)
 def test_asking_for_help_loads_nothing_heavy(words: list[str]) -> None:
     program = (
         "import sys, deployer.cli\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -16,9 +17,14 @@ import pytest
 from deployer import __version__
 from deployer.cli import cli, main
 from deployer.outcome import ExitCode
+from deployer.record.record import HostRecord
+from deployer.record.store import Store
+from tests.record.runs import make_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from deployer.record.record import RunRecord
 
 COMMANDS: Sequence[click.Command] = list(cli.commands.values())
 
@@ -68,6 +74,7 @@ def closed_pipe() -> Iterator[int]:
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a playbook and an inventory of its name, and the working directory."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     (tmp_path / "inventories").mkdir()
     (tmp_path / "inventories/site.ini").write_text("web1\nweb2\n")
     (tmp_path / "site.yml").write_text("- hosts: all\n  tasks:\n    - command: 'true'\n")
@@ -122,6 +129,12 @@ def test_the_help_of_run_names_the_exit_codes(deployer: Deployer) -> None:
         (["run", "site", "-T", "0"], "0.0 is not in the range x>=0.1"),
         (["run", "site", "--limit"], "Option '--limit' requires an argument"),
         (["validate"], "Missing argument 'PLAYBOOK'"),
+        (["run", "site", "--retry"], "Option '--retry' requires an argument"),
+        (["releases"], "Missing argument 'PLAYBOOK'"),
+        (["history", "--on-host"], "--on-host needs a PLAYBOOK"),
+        (["history", "site", "--limit", "web1"], "--limit goes with --on-host"),
+        (["history", "-b"], "--become goes with --on-host"),
+        (["history", "-n", "0"], "0 is not in the range x>=1"),
     ],
 )
 def test_wrong_usage_is_told_in_a_few_lines_with_exit_code_2(
@@ -149,6 +162,11 @@ def test_without_any_word_there_is_help(deployer: Deployer) -> None:
         (["run", "site", "-e", "x"], "error: --extra-vars must be name=value"),
         (["run", "site", "--json", "-e", "x"], "error: --extra-vars must be name=value"),
         (["validate", "nope.yml"], "error: there is no playbook nope.yml"),
+        (["run", "site", "--retry", "last"], "error: --retry last: no run of "),
+        (["run", "site", "--retry", "abc"], "error: --retry: there is no record of a run abc (none of this"),
+        (["history", "nope.yml"], "error: there is no playbook nope.yml"),
+        (["history", "nope.yml", "--on-host"], "error: there is no playbook nope.yml"),
+        (["releases", "site", "-l", "web3"], "error: --limit: no group or host is called 'web3'"),
     ],
 )
 @pytest.mark.usefixtures("site")
@@ -165,13 +183,87 @@ def test_validate_reads_and_contacts_nobody(deployer: Deployer) -> None:
     assert deployer("validate", "site") == (0, "all: 2 hosts (web1, web2)\nsite.yml is fine\n", "")
 
 
+def record_run(site: Path, **outcomes: str) -> RunRecord:
+    """As if the site's playbook had been run, and had ended so on these hosts."""
+    record = make_run(
+        playbook=str(site / "site.yml"),
+        hosts={name: HostRecord(outcome=outcome) for name, outcome in outcomes.items()},
+    )
+    Store(os.environ).write(record)
+    return record
+
+
+def test_a_retry_of_a_run_that_went_well_contacts_nobody(deployer: Deployer, site: Path) -> None:
+    record = record_run(site, web1="changed", web2="unchanged")
+    for words in ([], ["--json"]):
+        said = f"deployer: nothing to retry: every host of run {record.run} is fine\n"
+        assert deployer("run", "site", "--retry", "last", *words) == (0, "", said)
+    assert Store(os.environ).ids() == [record.run]
+
+
+def test_a_retry_contacts_only_lost_hosts_and_leaves_a_record(deployer: Deployer, site: Path) -> None:
+    (site / "inventories/site.ini").write_text(
+        "[all:vars]\nansible_host=127.0.0.1\nansible_port=1\n[web]\nweb1\nweb2\nweb3\n"
+    )
+    record = record_run(site, web1="changed", web2="reverted", web3="not_attempted")
+    code, shown, said = deployer("run", "site", "--retry", record.run[:15], "--json", "-l", "web1,web3")
+    events = [json.loads(line) for line in shown.splitlines()]
+    assert (code, said) == (ExitCode.UNREACHABLE, "")
+    assert events[0]["retry"] == record.run
+    assert {event["host"] for event in events if "host" in event} == {"web3"}
+    newest = next(Store(os.environ).newest())
+    assert (newest.run, newest.exit_code, newest.to_retry) == (events[0]["run"], 3, ("web3",))
+
+
+def test_check_leaves_no_record(deployer: Deployer, site: Path) -> None:
+    (site / "inventories/site.ini").write_text("web1 ansible_host=127.0.0.1 ansible_port=1\n")
+    assert deployer("run", "site", "--check")[0] == ExitCode.UNREACHABLE
+    assert Store(os.environ).ids() == []
+
+
+def test_history_shows_what_is_recorded(deployer: Deployer, site: Path) -> None:
+    assert deployer("history") == (0, "no run is recorded\n", "")
+    record = record_run(site, web1="changed")
+    code, shown, said = deployer("history", "site")
+    assert (code, said) == (0, "")
+    assert re.search(rf"^{record.run} .*  site\.yml  1 changed ", shown, re.MULTILINE)
+    assert json.loads(deployer("history", "--json")[1])["run"] == record.run
+    (site / "other.yml").write_text("")
+    assert deployer("history", "other") == (0, "no run is recorded of other.yml\n", "")
+
+
+def test_a_damaged_record_is_told_in_a_line(deployer: Deployer, site: Path) -> None:
+    record = record_run(site, web1="changed")
+    file = Store(os.environ).folder / f"{record.run}.json"
+    file.write_text("{")
+    for words in (["history"], ["run", "site", "--retry", "last"]):
+        code, shown, said = deployer(*words)
+        assert (code, shown) == (2, "")
+        assert said.startswith(f"error: cannot read the record {file}: ")
+        assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", [["releases", "site"], ["history", "site", "--on-host"]], ids=" ".join)
+def test_hosts_that_cannot_be_asked_are_named(deployer: Deployer, site: Path, words: list[str]) -> None:
+    (site / "server").write_text("#!/bin/sh\n")
+    (site / "site.yml").write_text(
+        "- hosts: all\n  tasks:\n    - service: {name: app, binary: server, user: nobody}\n"
+    )
+    (site / "inventories/site.ini").write_text("web1 ansible_host=127.0.0.1 ansible_port=1\n")
+    line = "web1  unreachable: 127.0.0.1 port 1 refused the connection (is sshd running?)\n"
+    assert deployer(*words) == (ExitCode.UNREACHABLE, line, "")
+    code, shown, _ = deployer(*words, "--json")
+    told = json.loads(shown)
+    assert (code, told["host"], told["failure"]["cause"]) == (ExitCode.UNREACHABLE, "web1", "refused")
+
+
 def test_python_dash_m_and_the_script_are_the_same(site: Path) -> None:
     script = Path(sys.executable).parent / "deployer"
     done = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == start(site, "--version").stdout == f"deployer, version {__version__}\n"
 
 
-@pytest.mark.parametrize("words", [["--help"], ["validate", "site"]], ids=" ".join)
+@pytest.mark.parametrize("words", [["--help"], ["validate", "site"], ["history"]], ids=" ".join)
 def test_output_into_a_closed_pipe_is_no_traceback(site: Path, words: list[str]) -> None:
     with closed_pipe() as pipe:
         done = start(site, *words, stdout=pipe)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -17,12 +18,15 @@ from deployer.load.schema import HealthcheckModel, PlayModel, ServiceModel
 from deployer.load.target import ConnectionOptions
 from deployer.load.yaml import parse_yaml
 from deployer.outcome import NAMES, ExitCode
+from deployer.record.record import as_plain, parse_record
 from deployer.report import events
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.DOTALL | re.MULTILINE)
-COMMAND = re.compile(r"(?:^\$ |`|^    |^ +)(deployer (?:run|validate) [^`\n#|]*)", re.MULTILINE)
+COMMAND = re.compile(
+    r"(?:^\$ |`|^    |^ +)(deployer (?:run|validate|history|releases) [^`\n#|]*)", re.MULTILINE
+)
 
 
 def _sample(folder: Path) -> Path:
@@ -108,6 +112,13 @@ def test_every_outcome_event_and_exit_code_is_documented() -> None:
             assert f"`{event.name}`" in text
     for code in ExitCode:
         assert f"| {code.value} |" in text
+
+
+def test_the_record_in_the_docs_is_one() -> None:
+    (text,) = re.findall(
+        r"^```json\n(.*?)^```", (ROOT / "docs/history.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    assert as_plain(parse_record(text)) == json.loads(text)
 
 
 def test_the_readme_fits_two_screens() -> None:

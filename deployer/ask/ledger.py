@@ -22,7 +22,7 @@ class LedgerEntry:
     """One line.  A part that is not given is empty; `more` are the pairs that have no field here."""
 
     time: str  # UTC, as written
-    action: str  # deploy, revert, rollback, stop, unlock
+    action: str  # deploy, start, revert, stop, rollback, unlock
     outcome: str = ""
     release: str = ""
     before: str = ""  # the release before; "-" for none

@@ -17,8 +17,7 @@ for service; do
       read -r state <"$mark"
       state=${state:-failed}
     fi
-    [ ! -e "/var/lib/deployer/$service/bad/$release" ] || state=failed    # marked by deployer 0.1
-    if [ "$current" = "releases/$release" ]; then what=current; else what=other; fi
+      if [ "$current" = "releases/$release" ]; then what=current; else what=other; fi
     say "= release $service $release $state $what"
     cat "$about" 2>/dev/null
     say ""

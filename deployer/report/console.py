@@ -40,6 +40,7 @@ from deployer.report.events import (
     RunAbandoned,
     RunFinished,
     RunInterrupted,
+    RunStarted,
     StageStarted,
     StepAnswered,
     StepAsked,
@@ -114,6 +115,9 @@ class ConsoleReport:
     def __call__(self, event: Event) -> None:
         """Show one event."""
         match event:
+            case RunStarted():
+                if event.retry:
+                    self._print(f"[dim]again, what run {escape(event.retry)} lost[/]")
             case PlayStarted():
                 self._tell_quiet()
                 self._many = len(event.hosts) > _MANY

@@ -21,6 +21,7 @@ class RunStarted:
     playbook: str
     hosts: int
     goal: str
+    retry: str = ""  # the run whose lost hosts this one takes up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,13 +272,18 @@ Listener = Callable[[Event], None]
 """Is told every event, one at a time."""
 
 
+def outcome_word(kind: type[Outcome]) -> str:
+    """The outcome's name as programs see it."""
+    return NAMES[kind].replace(" ", "_").replace("-", "_")
+
+
 def as_record(event: Event) -> dict[str, Any]:
     """The event as plain data, the way JSON and logs show it."""
     record: dict[str, Any] = {"event": event.name}
     for field in fields(event):
         value = getattr(event, field.name)
         if isinstance(event, HostFinished) and field.name == "outcome":
-            record["outcome"] = NAMES[type(value)].replace(" ", "_").replace("-", "_")
+            record["outcome"] = outcome_word(type(value))
             record |= _plain(value)
         else:
             record[field.name] = _plain(value)

@@ -11,41 +11,48 @@ from typing import TYPE_CHECKING
 from deployer.report.events import RunFinished
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from deployer.report.events import Event, Listener
 
 
 @contextmanager
-def reporting(*, run: str, json: bool, check: bool) -> Iterator[Listener]:
-    """The listener for this run, writing to standard output; closed when the run ends, however it ends."""
+def reporting(*, run: str, json: bool, check: bool, also: Sequence[Listener] = ()) -> Iterator[Listener]:
+    """The listener for this run, writing to standard output; closed when the run ends, however it ends.
+
+    `also` are told first, and as long as the run lasts; they must not raise.
+    """
     if json:
         from deployer.report.json_lines import JsonLines  # noqa: PLC0415  only what is used is imported
 
-        yield _one_at_a_time(JsonLines(sys.stdout, run))
+        yield _one_at_a_time(JsonLines(sys.stdout, run), also)
     elif not sys.stdout.isatty():
         from deployer.report.log_lines import LogLines  # noqa: PLC0415
 
-        yield _one_at_a_time(LogLines(sys.stdout, run))
+        yield _one_at_a_time(LogLines(sys.stdout, run), also)
     else:
         from rich.console import Console  # noqa: PLC0415
 
         from deployer.report.console import ConsoleReport  # noqa: PLC0415
 
         with ConsoleReport(Console(), check=check) as console:
-            yield _one_at_a_time(console)
+            yield _one_at_a_time(console, also)
 
 
-def _one_at_a_time(listener: Listener) -> Listener:
+def _one_at_a_time(listener: Listener, also: Sequence[Listener]) -> Listener:
     lock = threading.Lock()
-    silent = False
+    silent = ended = False
 
     def tell(event: Event) -> None:
-        nonlocal silent
+        nonlocal silent, ended
         with lock:
+            if ended:
+                return
+            ended = isinstance(event, RunFinished)  # threads that nobody waits for may talk on
+            for other in also:
+                other(event)
             if silent:
                 return
-            silent = isinstance(event, RunFinished)  # threads that nobody waits for may talk on
             try:
                 listener(event)
             except Exception as error:  # noqa: BLE001  whatever it is, no host may be left half done for it

@@ -97,7 +97,8 @@ class Site:
     ) -> Run:
         """`deployer ARGS` in this folder, with the lab's inventory unless -i is given."""
         words = [sys.executable, "-m", "deployer", *args]
-        if "-i" not in args and args[0] in {"run", "validate"}:
+        asks_hosts = args[0] in {"run", "validate", "releases"} or "--on-host" in args
+        if "-i" not in args and asks_hosts:
             words += ["-i", str(self.lab.inventory)]
         done = subprocess.run(
             words,

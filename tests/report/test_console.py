@@ -38,6 +38,7 @@ from deployer.report.events import (
     RunAbandoned,
     RunFinished,
     RunInterrupted,
+    RunStarted,
     StageStarted,
     StepAnswered,
     StepAsked,
@@ -132,6 +133,11 @@ def test_an_outcome_is_a_line(events: list[Event], lines: list[str]) -> None:
 @pytest.mark.parametrize(
     ("event", "lines"),
     [
+        (RunStarted(run="r2", playbook="p.yml", hosts=1, goal="apply"), []),
+        (
+            RunStarted(run="r2", playbook="p.yml", hosts=1, goal="apply", retry="r1"),
+            ["again, what run r1 lost"],
+        ),
         (PlayStarted(play="Roll out", hosts=("a",)), ["Roll out  1 host"]),
         (PlayStarted(play="Roll out", hosts=("a", "b")), ["Roll out  2 hosts"]),
         (

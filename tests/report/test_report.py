@@ -57,11 +57,21 @@ def test_output_that_fails_ends_no_work(
 
 def test_nothing_is_said_after_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     end = RunFinished(run="r", counts={}, hosts={}, exit_code=130, seconds=1.0)
-    with reporting(run="r", json=True, check=False) as emit:
+    heard: list[Event] = []
+    with reporting(run="r", json=True, check=False, also=[heard.append]) as emit:
         for event in (EVENT, end, EVENT):
             emit(event)
     said = [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()]
-    assert said == ["play_started", "run_finished"]
+    assert said == [event.name for event in heard] == ["play_started", "run_finished"]
+
+
+def test_who_listens_beside_the_output_hears_on_when_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", Closed(after=2))
+    heard: list[Event] = []
+    with reporting(run="r", json=True, check=False, also=[heard.append]) as emit:
+        for _ in range(5):
+            emit(EVENT)
+    assert heard == [EVENT] * 5
 
 
 def test_events_of_many_hosts_come_one_at_a_time(
