@@ -52,6 +52,18 @@ Examples:
 Exit codes: 0 shown; with --on-host: 1 a host could not answer, 2 wrong usage or files,
 3 some hosts unreachable.
 """
+_ROLLBACK_EXAMPLES = """\b
+Examples:
+  deployer rollback prod.yml                         the release before the current one
+  deployer rollback prod.yml --check                 only say to which
+  deployer rollback prod.yml --to 20260102T030405Z-0123456789ab -l web3
+"""
+
+_UNLOCK_EXAMPLES = """\b
+Examples:
+  deployer unlock prod.yml -l web3
+"""
+
 _RELEASES_EXAMPLES = """\b
 Examples:
   deployer releases prod.yml                  what lies on each host, * is current
@@ -161,59 +173,79 @@ _json = click.option(
 )
 
 
+def _rollout_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(
+        [
+            _forks,
+            click.option("--check", is_flag=True, help="Only say what would change."),
+            click.option(
+                "--detailed-exitcode", is_flag=True, help="With --check: exit 10 when there are changes."
+            ),
+            click.option("--start", is_flag=True, help="Start services that their operator stopped, too."),
+            click.option(
+                "--deadline",
+                type=_Duration(minimum=3),
+                default="60s",
+                show_default=True,
+                metavar="DURATION",
+                help="Hosts that hear nothing from this run for so long go back by themselves.",
+            ),
+            click.option(
+                "--lock-wait",
+                type=_Duration(),
+                default="0s",
+                show_default=True,
+                metavar="DURATION",
+                help="Wait for hosts that another run works on.",
+            ),
+            click.option("--step", is_flag=True, help="Ask on the terminal before each batch of hosts."),
+            _json,
+        ]
+    ):
+        command = option(command)
+    return command
+
+
 @cli.command(epilog=_RUN_EXAMPLES)
 @_playbook()
 @_load_options
 @_connection_options
-@_forks
+@_rollout_options
 @click.option(
     "--retry",
     metavar="RUN",
     help="Only the hosts that RUN lost: a run's id or its beginning, or `last`.",
 )
-@click.option("--check", is_flag=True, help="Only say what would change.")
 @click.option("--diff", is_flag=True, help="Show changes of the unit, and names of changed variables.")
-@click.option("--detailed-exitcode", is_flag=True, help="With --check: exit 10 when there are changes.")
-@click.option("--start", is_flag=True, help="Start services that their operator stopped, too.")
-@click.option(
-    "--deadline",
-    type=_Duration(minimum=3),
-    default="60s",
-    show_default=True,
-    metavar="DURATION",
-    help="Hosts that hear nothing from this run for so long go back by themselves.",
-)
-@click.option(
-    "--lock-wait",
-    type=_Duration(),
-    default="0s",
-    show_default=True,
-    metavar="DURATION",
-    help="Wait for hosts that another run works on.",
-)
-@click.option("--step", is_flag=True, help="Ask on the terminal before each batch of hosts.")
-@_json
 def run(**words: Any) -> int:
     """Deploy what PLAYBOOK says."""
+    return _roll_out(words, diff=words["diff"], retry=words["retry"] or "")
+
+
+@cli.command(epilog=_ROLLBACK_EXAMPLES)
+@_playbook()
+@_load_options
+@_connection_options
+@_rollout_options
+@click.option("--to", metavar="RELEASE", help="This one, instead of the one before.")
+def rollback(**words: Any) -> int:
+    """Go back to a good release that the hosts of PLAYBOOK still have; nothing is uploaded."""
+    return _roll_out(words, rollback=True, to=words["to"])
+
+
+def _roll_out(words: dict[str, Any], **more: Any) -> int:
     if words["step"] and not sys.stdin.isatty():
         raise click.UsageError("--step asks before each batch, and there is no terminal to ask on")
     from deployer.pipeline import Goal  # noqa: PLC0415  Fabric and pydantic are slow to import
     from deployer.run import RunOptions  # noqa: PLC0415
     from deployer.run import run as run_playbook  # noqa: PLC0415
 
+    same = ("detailed_exitcode", "json", "forks", "start", "lock_wait", "deadline", "step")
     options = RunOptions(
-        goal=Goal.CHECK if words["check"] else Goal.APPLY,
-        diff=words["diff"],
-        detailed_exitcode=words["detailed_exitcode"],
-        json=words["json"],
-        forks=words["forks"],
-        start=words["start"],
-        lock_wait=words["lock_wait"],
-        deadline=words["deadline"],
-        step=words["step"],
-        retry=words["retry"] or "",
+        goal=Goal.CHECK if words["check"] else Goal.APPLY, **{name: words[name] for name in same}, **more
     )
-    return run_playbook(_to_load(words), options, ask_passphrase=_ask_passphrase, note=_note)
+    load_options = _to_load(words, with_files=not options.rollback)
+    return run_playbook(load_options, options, ask_passphrase=_ask_passphrase, note=_note)
 
 
 @cli.command()
@@ -254,7 +286,7 @@ def history(context: click.Context, /, **words: Any) -> int:
             raise click.UsageError("--on-host needs a PLAYBOOK, which says what hosts and services there are")
         from deployer.show import show_ledgers  # noqa: PLC0415  Fabric and pydantic are slow to import
 
-        return show_ledgers(_to_load(words), _to_show(words), count=words["count"])
+        return show_ledgers(_to_load(words, with_files=False), _to_show(words), count=words["count"])
     for option in context.command.params:
         given = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
         if given and option.name not in {"playbook", "count", "json"}:
@@ -284,7 +316,25 @@ def releases(**words: Any) -> int:
     """Show the releases that lie on the hosts of PLAYBOOK, the newest first."""
     from deployer.show import show_releases  # noqa: PLC0415
 
-    return show_releases(_to_load(words), _to_show(words))
+    return show_releases(_to_load(words, with_files=False), _to_show(words))
+
+
+@cli.command(epilog=_UNLOCK_EXAMPLES)
+@_playbook()
+@_load_options
+@_connection_options
+@_forks
+@_json
+def unlock(**words: Any) -> int:
+    """Break the locks that runs hold on the hosts of PLAYBOOK; their ledgers name you.
+
+    A dead run's lock ends by itself after its --deadline.  What its holder had not committed yet is put
+    back by the host at once.
+    """
+    from deployer.run import whoami  # noqa: PLC0415
+    from deployer.show import unlock as break_locks  # noqa: PLC0415
+
+    return break_locks(_to_load(words, with_files=False), _to_show(words), by=whoami())
 
 
 def _to_show(words: dict[str, Any]) -> ShowOptions:
@@ -295,7 +345,7 @@ def _to_show(words: dict[str, Any]) -> ShowOptions:
     )
 
 
-def _to_load(words: dict[str, Any]) -> LoadOptions:
+def _to_load(words: dict[str, Any], *, with_files: bool = True) -> LoadOptions:
     from deployer.load import ConnectionOptions, LoadOptions  # noqa: PLC0415
 
     return LoadOptions(
@@ -311,6 +361,7 @@ def _to_load(words: dict[str, Any]) -> LoadOptions:
             become_password=_ask_become_password() if words.get("ask_become_pass") else None,
             timeout=words.get("timeout", 10.0),
         ),
+        with_files=with_files,
     )
 
 

@@ -148,7 +148,11 @@ def has_failed(outcome: Outcome) -> bool:
 
 def has_moved(outcome: Outcome) -> bool:
     """Whether a play put the host on another release, and left it there."""
-    return isinstance(outcome, Changed) or (isinstance(outcome, OperatorStopped) and outcome.changed)
+    match outcome:
+        case Changed() | OperatorStopped(changed=True) | RolledBack(failure=None):
+            return True
+        case _:
+            return False
 
 
 def final(results: Iterable[tuple[str, Outcome]]) -> dict[str, Outcome]:

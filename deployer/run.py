@@ -14,10 +14,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from deployer import __version__
+from deployer.desired import ServiceTask
 from deployer.load import load
 from deployer.outcome import NAMES, ExitCode, WouldChange, exit_code, final
 from deployer.pipeline import Context, Goal
-from deployer.plan.plan import plan_service
+from deployer.plan.plan import plan_rollback, plan_service
 from deployer.record.record import HostRecord, RunRecord
 from deployer.record.recorder import Recorder
 from deployer.record.retry import find_run, narrow
@@ -37,8 +38,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from deployer.desired import Play, Service
     from deployer.load import Loaded, LoadOptions
+    from deployer.observe.observation import Observation
+    from deployer.observe.observe import Also
     from deployer.outcome import Outcome
+    from deployer.plan.plan import ServicePlan
     from deployer.record.retry import Retry
     from deployer.report.events import Listener
     from deployer.secret import Secret
@@ -49,6 +54,8 @@ class RunOptions:
     """How to run what is loaded."""
 
     goal: Goal
+    rollback: bool = False  # go to a release that the hosts have, and deploy nothing
+    to: str | None = None  # which; None: the one that was current before
     diff: bool = False
     detailed_exitcode: bool = False
     json: bool = False
@@ -87,13 +94,17 @@ def run(
         if not again.plays:
             return ExitCode.OK
         loaded = replace(loaded, plays=again.plays)
+    if options.rollback:
+        plays = (_services_only(play) for play in loaded.plays)
+        loaded = replace(loaded, plays=tuple(play for play in plays if play.hosts))
     run_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     interrupt = Interrupt()
     connector = Connector(ask_passphrase=ask_passphrase)
     connector.prepare([host.target for play in loaded.plays for host in play.hosts])
     check = options.goal is Goal.CHECK
-    by = f"{_user()}@{socket.gethostname()}"
-    begun = _begun(loaded, run=run_id, by=by, goal=options.goal, now=now)
+    by = whoami()
+    goal = "rollback" if options.rollback and not check else options.goal.value
+    begun = _begun(loaded, run=run_id, by=by, goal=goal, now=now)
     with (
         heeding(interrupt),
         _recording(begun, loaded, store=store, note=note) as also,
@@ -105,15 +116,15 @@ def run(
                 run=run_id,
                 playbook=str(loaded.playbook),
                 hosts=len(hosts),
-                goal=options.goal.value,
+                goal=goal,
                 retry=again.run if again else "",
             )
         )
         owner = Owner.of_this_process(run=run_id, by=by, lease=math.ceil(options.deadline))
         context = Context(
             goal=options.goal,
-            also="contents" if options.diff else "nothing",
-            plan=partial(plan_service, now=now, start=options.start),
+            also=_also(options),
+            plan=_planner(options, now),
             connect=connector.connect,
             emit=emit,
             clock=clock,
@@ -139,6 +150,29 @@ def run(
     return code
 
 
+def _planner(options: RunOptions, now: datetime) -> Callable[[Service, Observation], ServicePlan]:
+    if options.rollback:
+        return partial(plan_rollback, to=options.to, start=options.start)
+    return partial(plan_service, now=now, start=options.start)
+
+
+def _also(options: RunOptions) -> Also:
+    if options.rollback:
+        return "before"
+    return "contents" if options.diff else "nothing"
+
+
+def _services_only(play: Play) -> Play:
+    """What a rollback is about: no commands, and what fails is not taken to the release it came from."""
+    hosts = (
+        replace(host, tasks=tuple(t for t in host.tasks if isinstance(t, ServiceTask))) for host in play.hosts
+    )
+    strategy = play.strategy
+    if strategy.on_failure == "rollback":
+        strategy = replace(strategy, on_failure="stop")
+    return replace(play, hosts=tuple(host for host in hosts if host.tasks), strategy=strategy)
+
+
 def _finished(
     run_id: str, results: Sequence[tuple[str, Outcome]], code: ExitCode, seconds: float
 ) -> RunFinished:
@@ -150,11 +184,11 @@ def _finished(
     return RunFinished(run=run_id, counts=counts, hosts=hosts, exit_code=code, seconds=seconds)
 
 
-def _begun(loaded: Loaded, *, run: str, by: str, goal: Goal, now: datetime) -> RunRecord:
+def _begun(loaded: Loaded, *, run: str, by: str, goal: str, now: datetime) -> RunRecord:
     return RunRecord(
         run=run,
         playbook=str(loaded.playbook.resolve()),
-        goal=goal.value,
+        goal=goal,
         began=now,
         by=by,
         hosts={host.name: HostRecord() for play in loaded.plays for host in play.hosts},
@@ -172,6 +206,11 @@ def _recording(
     plays = [tuple(host.name for host in play.hosts) for play in loaded.plays]
     with Recorder(store, begun, plays=plays, now=lambda: datetime.now(UTC), note=note) as recorder:
         yield (recorder,)
+
+
+def whoami() -> str:
+    """Whoever runs this, as locks and ledgers name them."""
+    return f"{_user()}@{socket.gethostname()}"
 
 
 def _user() -> str:

@@ -1,4 +1,4 @@
-"""Commands that only look: load, ask every host of the playbook one question, show the answers."""
+"""Commands of one question: load, ask every host of the playbook, show the answers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, TypeVar
 from deployer.ask.ask import ask, hosts_with_services
 from deployer.ask.ledger import ask_ledger
 from deployer.ask.releases import ask_releases
+from deployer.ask.unlock import break_locks
 from deployer.load import load
 from deployer.outcome import ExitCode, Failed, Unreachable
 from deployer.remote.ssh import Connector
 from deployer.report.ledgers import ledger_lines
 from deployer.report.releases import release_lines
+from deployer.report.unlocked import unlocked_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -53,6 +55,12 @@ def show_releases(load_options: LoadOptions, options: ShowOptions) -> ExitCode:
     """The releases on the hosts' disks, of the playbook's services.  Raises LoadError, as above."""
     answers = _answers(load_options, options, ask_releases)
     return _shown(release_lines(answers, json=options.json), answers, options)
+
+
+def unlock(load_options: LoadOptions, options: ShowOptions, *, by: str) -> ExitCode:
+    """Break the locks of the playbook's services; `by` is written into the ledgers.  Raises LoadError."""
+    answers = _answers(load_options, options, lambda remote, names: break_locks(remote, names, by=by))
+    return _shown(unlocked_lines(answers, json=options.json), answers, options)
 
 
 def _answers(

@@ -71,7 +71,7 @@ ALL: Sequence[Outcome] = (
         ([TAKEN_BACK, BROKEN], ExitCode.MIXED),
         ([BACK, SKIPPED], ExitCode.FAILED),
         ([WANTED_BACK, SAME], ExitCode.OK),
-        ([WANTED_BACK, FAILED], ExitCode.FAILED),
+        ([WANTED_BACK, FAILED], ExitCode.MIXED),
         # Somebody else is at work; a person is needed more.
         ([LOCKED, SKIPPED, SAME], ExitCode.LOCKED),
         ([LOCKED, DONE, AWAY], ExitCode.LOCKED),

@@ -14,19 +14,23 @@ check() { # SERVICE KIND PID
   [ "$3" = 0 ] || [ "$(init_main_pid "$1")" = "$3" ] || fail crashed "$1 did not stay up"
 }
 
-prune() { # SERVICE BEFORE KEEP: no more than KEEP are left; releases sort by the time they were made
+prune() { # SERVICE BEFORE KEEP: no more than KEEP are left; those that never were good go first, then the oldest
   service=$1 previous=$2 keep=$3 root=/opt/$1
   current=$(readlink "$root/current")
   current=${current##*/}
   set -- "$root"/releases/*/
   left=$#
-  for old; do
-    [ "$left" -gt "$keep" ] || break
-    old=${old%/}
-    old=${old##*/}
-    case $old in "$current" | "$previous" | '*') continue ;; esac
-    rm -rf "${root:?}/releases/$old" "$state/$service/unproven/$old"
-    left=$((left - 1))
+  for proof in unproven good; do
+    for old; do # releases sort by the time they were made
+      [ "$left" -gt "$keep" ] || return 0
+      old=${old%/}
+      old=${old##*/}
+      case $old in "$current" | "$previous" | '*') continue ;; esac
+      [ -d "$root/releases/$old" ] || continue
+      [ "$proof" = good ] || [ -e "$state/$service/unproven/$old" ] || continue
+      rm -rf "${root:?}/releases/$old" "$state/$service/unproven/$old"
+      left=$((left - 1))
+    done
   done
 }
 

@@ -29,6 +29,7 @@ class LoadOptions:
     limit: str | None = None
     extra_vars: tuple[str, ...] = ()
     connection: ConnectionOptions = field(default_factory=ConnectionOptions)
+    with_files: bool = True  # read binaries and env files too; what is not deployed needs none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,5 +72,6 @@ def load(options: LoadOptions, *, environ: Mapping[str, str]) -> Loaded:
         extra_vars=extra_vars,
         options=options.connection,
         environ=environ,
+        with_files=options.with_files,
     )
     return Loaded(playbook=playbook, plays=plays)

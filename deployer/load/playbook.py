@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
 
-from deployer.desired import CommandTask, DesiredHost, Healthcheck, Play, Service, ServiceTask, Strategy
+from deployer.desired import (
+    Binary,
+    CommandTask,
+    DesiredHost,
+    Healthcheck,
+    Play,
+    Service,
+    ServiceTask,
+    Strategy,
+)
 from deployer.errors import LoadError, Problem, did_you_mean
 from deployer.load.binary import read_binary
 from deployer.load.dotenv import read_dotenv, why_not_name, why_not_value
@@ -22,7 +31,7 @@ from deployer.secret import Secret
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from deployer.desired import Binary, Task
+    from deployer.desired import Task
     from deployer.errors import Mark
     from deployer.load.inventory import Host, Inventory
     from deployer.load.schema import HealthcheckModel, ServiceModel
@@ -40,8 +49,9 @@ def read_plays(
     extra_vars: Mapping[str, Any],
     options: ConnectionOptions,
     environ: Mapping[str, str],
+    with_files: bool = True,
 ) -> tuple[Play, ...]:
-    """Resolve every play for every host it names.
+    """Resolve every play for every host it names; without files, services have no binary and no environment.
 
     Raises:
         LoadError: with every mistake in the playbook, and in the files and variables it uses.
@@ -57,6 +67,7 @@ def read_plays(
         extra_vars=extra_vars,
         options=options,
         environ=environ,
+        with_files=with_files,
     )
     plays = [reader.play(index) for index in range(len(document.value))]
     if reader.problems:
@@ -80,6 +91,7 @@ class _Reader:
         extra_vars: Mapping[str, Any],
         options: ConnectionOptions,
         environ: Mapping[str, str],
+        with_files: bool,
     ) -> None:
         self.problems: list[Problem] = []
         self.outside_limit: list[Problem] = []
@@ -91,6 +103,7 @@ class _Reader:
         self._extra_vars = extra_vars
         self._options = options
         self._environ = environ
+        self._with_files = with_files
         self._binaries: dict[Path, Binary | str] = {}
         self._tasks: dict[tuple[Place, str], Task | None] = {}
 
@@ -310,8 +323,15 @@ class _Reader:
         return ServiceTask(name=model.name or service.name, service=service)
 
     def _service(self, model: ServiceModel, place: Place) -> Service | None:
-        binary = self._binary(model.binary, (*place, "binary"))
-        environment = self._environment(model, place)
+        binary: Binary | None
+        environment: tuple[tuple[str, Secret], ...] | None
+        if self._with_files:
+            binary = self._binary(model.binary, (*place, "binary"))
+            environment = self._environment(model, place)
+        else:
+            path = self._folder / model.binary
+            binary = Binary(path=path, name=path.name, sha256="", size=0, machine=None)
+            environment = ()
         if binary is None or environment is None:
             return None
         return Service(

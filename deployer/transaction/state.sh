@@ -97,6 +97,8 @@ is_alive() { # SERVICE: whether the run of the open transaction gave a sign of l
 
 record() { # SERVICE WHAT RELEASE BEFORE RUN BY OUTCOME [KEY=VALUE...]: a full disk must not fail what was done
   ledger=$state/$1/ledger
+  # A line that a power cut tore must not take the next one with it.
+  [ ! -s "$ledger" ] || [ -z "$(tail -c 1 "$ledger")" ] || say >>"$ledger"
   { line="$(date -u +%Y-%m-%dT%H:%M:%SZ) $2 release=$3 before=$4 run=$5 by=$6 outcome=$7"; shift 7; }
   if { say "$line${*:+ $*}" >>"$ledger"; } 2>/dev/null; then durable "$ledger"; else say "unrecorded $line"; fi
 }

@@ -297,17 +297,33 @@ def test_a_disk_is_seen_as_it_is_mounted(sandbox: Sandbox, options: str) -> None
 # -- commit --------------------------------------------------------------------------------------------------
 
 
-def test_the_oldest_releases_are_deleted_but_never_one_that_is_needed(sandbox: Sandbox) -> None:
-    for number in range(1, 8):
+def releases_on(sandbox: Sandbox, count: int, *, unproven: set[int]) -> None:
+    marks = sandbox.root / "var/lib/deployer/app/unproven"
+    marks.mkdir(parents=True)
+    for number in range(1, count + 1):
         (sandbox.opt / f"app/releases/r{number}").mkdir(parents=True)
-        (sandbox.root / "var/lib/deployer/app/unproven").mkdir(parents=True, exist_ok=True)
-        (sandbox.root / f"var/lib/deployer/app/unproven/r{number}").write_text("")
-    (sandbox.opt / "app/current").symlink_to("releases/r7")
-    assert sandbox.run(COMMIT, [*OWNER, "app", "start", "r7", "r2", "0", "3"]) == "committed\n"
-    left = sorted(path.name for path in (sandbox.opt / "app/releases").iterdir())
-    assert left == ["r2", "r6", "r7"]
-    marks = sorted(path.name for path in (sandbox.root / "var/lib/deployer/app/unproven").iterdir())
-    assert marks == ["r2", "r6"]  # what is committed is good
+        if number in unproven:
+            (marks / f"r{number}").write_text("failed\n")
+    (sandbox.opt / "app/current").symlink_to(f"releases/r{count}")
+
+
+@pytest.mark.parametrize(
+    ("unproven", "keep", "left"),
+    [
+        (set(), "3", ["r2", "r6", "r7"]),
+        ({6, 7}, "3", ["r2", "r5", "r7"]),  # what never was good goes first; r7 is, from now on
+        ({4, 5, 6}, "5", ["r1", "r2", "r3", "r6", "r7"]),
+        ({1, 2, 3, 4, 5, 6, 7}, "2", ["r2", "r7"]),
+    ],
+)
+def test_the_oldest_releases_are_deleted_but_never_one_that_is_needed(
+    sandbox: Sandbox, unproven: set[int], keep: str, left: list[str]
+) -> None:
+    releases_on(sandbox, 7, unproven=unproven)
+    assert sandbox.run(COMMIT, [*OWNER, "app", "start", "r7", "r2", "0", keep]) == "committed\n"
+    assert sorted(path.name for path in (sandbox.opt / "app/releases").iterdir()) == left
+    marks = {path.name for path in (sandbox.root / "var/lib/deployer/app/unproven").iterdir()}
+    assert marks == {f"r{number}" for number in unproven - {7}} & set(left)
 
 
 def test_few_releases_are_all_kept(sandbox: Sandbox) -> None:
