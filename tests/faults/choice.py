@@ -1,0 +1,81 @@
+"""Which faults a campaign tries: by chance from a seed, every kind and every point before any again."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import TYPE_CHECKING, TypeVar
+
+from tests.faults.fault import NAMED, After, At, Fault, Kind, Moment, possible
+from tests.hosts import recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+_T = TypeVar("_T")
+
+RANDOM_SLOTS = 24
+"""Random moments for each round of all named points: two in five."""
+BAD = 0.3
+AT_ONCE = 0.35
+
+
+def choose(
+    count: int,
+    *,
+    seed: int,
+    kinds: Collection[Kind] = tuple(Kind),
+    moments: Collection[Moment] | None = None,
+    flavours: Collection[str] = tuple(recipe.FLAVOURS),
+) -> list[Fault]:
+    """`count` faults; the same for the same arguments.  Only from `kinds`, `moments`, `flavours`."""
+    chance = random.Random(seed)  # noqa: S311  to be repeated, not to be secret
+    slots: list[Moment | None] = list(NAMED) + [None] * RANDOM_SLOTS if moments is None else list(moments)
+    used_kinds: Counter[Kind] = Counter()
+    used_slots: Counter[int] = Counter()
+    used_pairs: Counter[tuple[Kind, int]] = Counter()
+    used_flavours: Counter[tuple[str, Kind]] = Counter()
+    faults: list[Fault] = []
+    for _ in range(count):
+        pairs = [(kind, slot) for kind in kinds for slot, moment in enumerate(slots) if _fits(kind, moment)]
+        if not pairs:
+            raise ValueError("none of these kinds can happen at any of these moments")
+        # A point of its own comes before the balance of kinds, for there are more points than kinds.
+        kind, slot = _least(
+            pairs,
+            lambda pair: (used_slots[pair[1]], used_kinds[pair[0]], used_pairs[pair]),
+            chance,
+        )
+        flavour = _least(sorted(flavours), lambda name, kind=kind: (used_flavours[name, kind],), chance)  # type: ignore[misc]
+        used_kinds[kind] += 1
+        used_slots[slot] += 1
+        used_pairs[kind, slot] += 1
+        used_flavours[flavour, kind] += 1
+        moment = slots[slot]
+        if moment is None:
+            moment = After(share=round(chance.random(), 3))
+        faults.append(
+            Fault(
+                kind=kind,
+                moment=moment,
+                flavour=flavour,
+                bad=_bad(kind, moment, wanted=chance.random() < BAD),
+                at_once=chance.random() < AT_ONCE,
+            )
+        )
+    return faults
+
+
+def _fits(kind: Kind, moment: Moment | None) -> bool:
+    return moment is None or any(possible(kind, moment, bad=bad) for bad in (False, True))
+
+
+def _bad(kind: Kind, moment: Moment, *, wanted: bool) -> bool:
+    if isinstance(moment, At) and moment.own and wanted:
+        return True
+    return wanted if possible(kind, moment, bad=wanted) else not wanted
+
+
+def _least(items: list[_T], cost: Callable[[_T], tuple[int, ...]], chance: random.Random) -> _T:
+    lowest = min(map(cost, items))
+    return chance.choice([item for item in items if cost(item) == lowest])

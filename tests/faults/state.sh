@@ -1,0 +1,37 @@
+#!/bin/sh
+# state.sh - say what a host has of a service, a key=value a line; runs on the host, as root.
+#
+#   state.sh SERVICE BINARY
+set -u
+service=$1 binary=$2
+root=/opt/$service state=/var/lib/deployer/$service
+
+say() { printf '%s=%s\n' "$1" "$2"; }
+
+digest() { # KEY FILE
+  sum=$(sha256sum <"$2") && say "$1" "${sum%% *}"
+} 2>/dev/null
+
+current=$(readlink "$root/current" 2>/dev/null) || current=
+say current "$current"
+release=$root/$current
+if [ -n "$current" ]; then
+  digest release_binary "$release/$binary"
+  digest release_env "$release/.env"
+  digest release_unit "$release/$service.service"
+fi
+digest installed_unit "/etc/systemd/system/$service.service"
+systemctl show -p ActiveState,SubState,MainPID,NeedDaemonReload,NRestarts "$service.service"
+pid=$(systemctl show -p MainPID --value "$service.service")
+if [ "${pid:-0}" != 0 ]; then
+  digest process_binary "/proc/$pid/exe"
+  # The folder of the release is the working directory, by its real name.
+  say process_folder "$(readlink "/proc/$pid/cwd")"
+  say process_version "$(tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | sed -n 's/^RELEASE_VERSION=//p')"
+fi
+say stopped_by_operator "$(cat "/var/lib/unless-stopped/$service.service" 2>/dev/null)"
+say lock "$(cat "$state/lock" 2>/dev/null)"
+say transaction "$(tr '\n' ' ' 2>/dev/null <"$state/transaction")"
+say litter "$(find "$root" "$state" \( -name '.staging-*' -o -name '*.new' \) 2>/dev/null | tr '\n' ' ')"
+if [ -L "/etc/systemd/system/multi-user.target.wants/unless-stopped@$service.service" ]; then say at_boot yes; fi
+exit 0
