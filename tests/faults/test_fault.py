@@ -1,0 +1,34 @@
+"""A fault prints as the line that repeats it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.fault import NAMED, After, At, Fault, Kind, parse_fault, possible
+
+
+@pytest.mark.parametrize("moment", [*NAMED, After(share=0.437)], ids=str)
+def test_what_is_printed_is_read_again(moment: At | After) -> None:
+    for kind in Kind:
+        for bad in (False, True):
+            if possible(kind, moment, bad=bad):
+                fault = Fault(kind=kind, moment=moment, flavour="debian13", bad=bad, at_once=bad)
+                assert parse_fault(str(fault)) == fault
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("power-cut", "is no fault"),
+        ("flood@switch.flipped/debian12", "there is no kind 'flood'"),
+        ("power-cut@switch.flopped/debian12", "there is no point 'switch.flopped'"),
+        ("power-cut@1.5/debian12", "is no share"),
+        ("power-cut@0.5/debian11", "there is no flavour 'debian11'"),
+        ("power-cut@0.5/debian12+worse", "there is no mark 'worse'"),
+        ("power-cut@revert.begun/debian12", "cannot happen"),  # a good release is not reverted
+        ("controller-kill@own-revert.begun/debian12", "cannot happen"),  # it is dead already
+    ],
+)
+def test_what_is_no_fault_is_refused(text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        parse_fault(text)

@@ -1,0 +1,148 @@
+"""A host that is between two releases is called broken, whichever of its parts is the odd one."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.faults.__main__ import settings
+from tests.faults.judge import Version, judge_at_rest, judge_process, judge_whole
+from tests.faults.stand import GOOD, SERVICE, Stand, build_versions
+from tests.faults.state import State
+from tests.sample import BINARY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.hosts.lab import Lab
+
+OLD = Version(version="1.0.0", binary="b1", env="e1", unit="u1")
+NEW = Version(version="2.0.0", binary="b2", env="e2", unit="u2")
+
+WHOLE = State(
+    current="releases/20260101T000000Z-1",
+    release_binary="b1",
+    release_env="e1",
+    release_unit="u1",
+    installed_unit="u1",
+    active="active/running",
+    pid="77",
+    need_reload="no",
+    process_binary="b1",
+    process_folder="/opt/faulty/releases/20260101T000000Z-1",
+    process_version="1.0.0",
+    at_boot="yes",
+)
+
+BROKEN = {
+    "another binary on disk": {"release_binary": "b2"},
+    "no binary on disk": {"release_binary": ""},
+    "another .env on disk": {"release_env": "e2"},
+    "another unit in the release": {"release_unit": "u2"},
+    "another unit installed": {"installed_unit": "u2"},
+    "no unit installed": {"installed_unit": ""},
+    "another binary runs": {"process_binary": "b2"},
+    "another environment": {"process_version": "2.0.0"},
+    "current is another release": {"current": "releases/20260102T000000Z-2"},
+    "no current": {"current": ""},
+    "not running": {"active": "activating/auto-restart"},
+    "unit not loaded": {"need_reload": "yes"},
+    "not at boot": {"at_boot": ""},
+    "stopped": {"stopped_by_operator": "1"},
+}
+
+
+def test_a_whole_host_is_not_broken() -> None:
+    assert judge_whole(WHOLE, "1.0.0", (OLD, NEW)) == ()
+
+
+@pytest.mark.parametrize("odd", BROKEN)
+def test_one_odd_part_is_enough(odd: str) -> None:
+    assert len(judge_whole(replace(WHOLE, **BROKEN[odd]), "1.0.0", (OLD, NEW))) >= 1
+
+
+def test_a_version_that_may_not_serve_is_not_good_enough() -> None:
+    assert judge_whole(WHOLE, "1.0.0", (NEW,))
+    assert judge_process(WHOLE, "1.0.0", (NEW,))
+    assert judge_whole(WHOLE, "", (OLD, NEW))
+
+
+def test_a_disk_that_takes_no_change_may_be_between_but_the_process_may_not() -> None:
+    between = replace(WHOLE, current="releases/20260102T000000Z-2", installed_unit="u2")
+    assert judge_process(between, "1.0.0", (OLD, NEW)) == ()
+    assert judge_process(replace(between, process_version="2.0.0"), "1.0.0", (OLD, NEW))
+    assert judge_process(replace(between, process_binary="b2"), "1.0.0", (OLD, NEW))
+
+
+def test_what_a_run_leaves_behind_is_named() -> None:
+    assert judge_at_rest(WHOLE) == ()
+    left = replace(WHOLE, lock="run=1", transaction="run=1", litter="/opt/faulty/releases/.staging-1")
+    assert len(judge_at_rest(left)) == 3
+
+
+# -- on a real host, broken by hand --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stand(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    shared = settings(tmp_path_factory.mktemp("judge"))
+    build_versions(shared)
+    made = Stand(lab, lab.hosts[1], shared)
+    made.deploy(GOOD[0])
+    yield made
+    made.reset()
+    made.relay.close()
+
+
+# What somebody does by hand, and a word of what must be found.  $1 is the service, $2 its binary.
+BY_HAND = {
+    "flipped, not restarted": ('ln -sfn "$other" "/opt/$1/current"', "the process stands in"),
+    "restarted under the other unit": (
+        'ln -sfn "$other" "/opt/$1/current"; systemctl restart "$1"',
+        "the installed unit is not its own",
+    ),
+    "damaged binary": (
+        'cd "/opt/$1/current" && cp "$2" x && echo >>x && mv x "$2"',
+        "but the binary in releases/",
+    ),
+    "damaged binary, running": (
+        'cd "/opt/$1/current" && cp "$2" x && echo >>x && mv x "$2" && systemctl restart "$1"',
+        "the process runs another binary",
+    ),
+    "another .env": ('echo A=1 >>"/opt/$1/current/.env"', "the .env in releases/"),
+    "no unit": ('rm "/etc/systemd/system/$1.service"; systemctl daemon-reload', "installed unit is missing"),
+    "unit not loaded": (
+        'sleep 1; touch "/etc/systemd/system/$1.service"',
+        "systemd has not loaded the unit",
+    ),
+    "stopped": ('systemctl stop "$1"', "/health says nothing good"),
+    "not at boot": ('rm /etc/systemd/system/multi-user.target.wants/*"$1".service', "nothing would start it"),
+}
+
+
+@pytest.mark.hosts
+def test_a_deployed_host_is_whole(stand: Stand) -> None:
+    stand.reset()
+    for version in GOOD[:2]:
+        stand.deploy(version)
+        state = stand.look()
+        assert judge_whole(state, stand.answer(), stand.versions(version)) == (), state
+        assert judge_at_rest(state) == (), state
+        assert judge_whole(state, stand.answer(), stand.versions(GOOD[2]))
+
+
+@pytest.mark.hosts
+@pytest.mark.parametrize("case", BY_HAND)
+def test_a_mixed_host_is_recognised(stand: Stand, case: str) -> None:
+    script, wanted = BY_HAND[case]
+    stand.reset()
+    for version in GOOD[:2]:
+        stand.deploy(version)
+    other = 'other=releases/$(ls "/opt/$1/releases" | head -n 1); '
+    stand.host.nsenter(["sh", "-euc", other + script, "sh", SERVICE, BINARY])
+    time.sleep(0.5)  # a restarted service listens by now
+    found = judge_whole(stand.look(), stand.answer(), stand.versions(*GOOD[:2]))
+    assert [each for each in found if wanted in each], found
