@@ -193,6 +193,10 @@ class _Trial:
             if fault.kind in {Kind.CONTROLLER_STOP, Kind.LINE_CUT, Kind.SSHD_KILL}:
                 time.sleep(self._stand.settings.deadline + 3)  # it must have noticed by then
                 serving = self._settle(None, damaged, strict=True)
+            elif fault.bad and fault.kind is Kind.OPT_READ_ONLY:
+                # What is current cannot be changed, so a bad release stays it until the repair.
+                first.wait(self._limit)
+                serving = ()
             else:
                 serving = self._settle(first, damaged, strict=False)
             if serving:
@@ -287,8 +291,10 @@ class _Trial:
                 result.hung = True
                 result.notes.append(f"the {name} run had not ended {CONTROLLER:.0f} s after the next one")
                 run.kill()
-        again = self._run("again", target)
-        again.wait(120)
+        again = self._runs[-1][1]
+        if again.outcome != "unchanged":
+            again = self._run("again", target)
+            again.wait(120)
         if (again.code, again.outcome) != (0, "unchanged"):
             result.broken.append(
                 f"a second run ended with {again.code} ({again.outcome}: {again.message}), wanted unchanged"
