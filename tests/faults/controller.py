@@ -52,11 +52,21 @@ class Controller:
         return ""
 
     @property
+    def run_id(self) -> str:
+        """As locks and journals name it."""
+        return next((str(event["run"]) for event in self._events()), "")
+
+    @property
+    def locked_out(self) -> bool:
+        """Whether it did nothing because another run holds the lock."""
+        return any(event["event"] == "host_finished" and event.get("holder") for event in self._events())
+
+    @property
     def message(self) -> str:
         """Why it failed, in its own words."""
         for event in self._events():
-            if event["event"] == "host_finished" and event.get("failure"):
-                return str(event["failure"]["message"])
+            if event["event"] == "host_finished":
+                return str((event.get("failure") or {}).get("message") or event.get("reason") or "")
         return ""
 
     @property

@@ -29,6 +29,7 @@ class State:
     process_version: str = ""
     stopped_by_operator: str = ""
     lock: str = ""
+    lock_left: str = ""  # seconds until it expires; negative when it has
     transaction: str = ""
     litter: str = ""
     at_boot: str = ""

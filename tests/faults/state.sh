@@ -31,6 +31,10 @@ if [ "${pid:-0}" != 0 ]; then
 fi
 say stopped_by_operator "$(cat "/var/lib/unless-stopped/$service.service" 2>/dev/null)"
 say lock "$(cat "$state/lock" 2>/dev/null)"
+if [ -e "$state/lock" ]; then
+  lease=$(sed -n 's/.* lease=\([0-9]*\).*/\1/p' "$state/lock")
+  say lock_left $(($(stat -c %Y "$state/lock") + ${lease:-0} - $(date +%s)))
+fi
 say transaction "$(tr '\n' ' ' 2>/dev/null <"$state/transaction")"
 say litter "$(find "$root" "$state" \( -name '.staging-*' -o -name '*.new' \) 2>/dev/null | tr '\n' ' ')"
 if [ -L "/etc/systemd/system/multi-user.target.wants/unless-stopped@$service.service" ]; then say at_boot yes; fi

@@ -79,8 +79,15 @@ def test_a_disk_that_takes_no_change_may_be_between_but_the_process_may_not() ->
 
 def test_what_a_run_leaves_behind_is_named() -> None:
     assert judge_at_rest(WHOLE) == ()
-    left = replace(WHOLE, lock="run=1", transaction="run=1", litter="/opt/faulty/releases/.staging-1")
+    left = replace(WHOLE, lock="run=1 by=a", lock_left="3", transaction="run=1", litter="/opt/a/.staging-1")
     assert len(judge_at_rest(left)) == 3
+
+
+def test_a_lock_is_free_when_its_lease_is_over_but_a_run_that_ended_leaves_none() -> None:
+    left = replace(WHOLE, lock="run=1 by=a", lock_left="-1")
+    assert judge_at_rest(left, ended=["2"]) == ()
+    assert judge_at_rest(left, ended=["1"])
+    assert judge_at_rest(replace(left, lock_left="1"), ended=["2"])
 
 
 # -- on a real host, broken by hand --------------------------------------------------------------------

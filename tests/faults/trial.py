@@ -267,6 +267,8 @@ class _Trial:
         # 1: every touched host is back; 3: nothing was done there.
         if code in {1, 3} and answer != result.old and self._fault.kind is not Kind.TWO_CONTROLLERS:
             wrong.append(f"{said}, but {answer or 'nothing'} answers")
+        if run.locked_out != (code == 5):
+            wrong.append(f"{said}, and 5 is the code of a lock that is held")
         undisturbed = {Kind.NONE: {1} if self._fault.bad else {0}}
         undisturbed[Kind.TWO_CONTROLLERS] = undisturbed[Kind.NONE] | {5}
         own = isinstance(self._fault.moment, At) and self._fault.moment.own
@@ -299,8 +301,15 @@ class _Trial:
             result.broken.append(
                 f"a second run ended with {again.code} ({again.outcome}: {again.message}), wanted unchanged"
             )
-        state, answer = self._look()
-        wrong = (*judge_whole(state, answer, stand.versions(target)), *judge_at_rest(state))
+        ended = [run.run_id for _, run in self._runs if run.code == 0]
+        until = time.monotonic() + stand.settings.deadline + 3
+        while True:
+            state, answer = self._look()
+            wrong = (*judge_whole(state, answer, stand.versions(target)), *judge_at_rest(state, ended))
+            # The lock of a run that was killed is free when its lease is over.
+            if not wrong or not state.lock or time.monotonic() > until:
+                break
+            time.sleep(POLL)
         result.broken += [f"in the end: {each}" for each in wrong]
         if result.good:
             stand.version = target
@@ -317,7 +326,7 @@ class _Trial:
                 return False
             if run.code == 0:
                 return True
-            if run.code != 5:
+            if not run.locked_out:
                 result.broken.append(
                     f"the next run ended with {run.code} ({run.outcome or 'no outcome'}: {run.message})"
                 )
