@@ -31,6 +31,7 @@ GOOD = ("1.0.0", "2.0.0", "3.0.0", "4.0.0")
 BAD = "9.9.9"  # listens, and never gets healthy
 KEEP = 2  # releases: a version's turn comes again when its binary is gone, so that it is sent again
 POINT = Path("/run/deployer-fault")
+TRANSACTION = Path(f"/var/lib/deployer/{SERVICE}/transaction")
 
 RESET = Path(__file__).with_name("reset.sh")
 FILL = Path(__file__).with_name("fill.sh")
@@ -161,8 +162,18 @@ class Stand:
     @property
     def host_point(self) -> Path | None:
         """The file by which a script on the host says that it waits at a point, as seen from here."""
+        return self._seen_from_here(POINT)
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether a transaction is open there; cheaper to ask than all of its state."""
+        journal = self._seen_from_here(TRANSACTION)
+        return journal is not None and journal.exists()
+
+    def _seen_from_here(self, path: Path) -> Path | None:
+        """A file of the running host, with all that it has mounted; None while it is off."""
         init = self.host.init
-        return None if init is None else Path(f"/proc/{init.pid}/root{POINT}")
+        return None if init is None else Path(f"/proc/{init.pid}/root{path}")
 
     # -- by hand, behind the deployer's back --
 
