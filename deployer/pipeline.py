@@ -171,7 +171,7 @@ def _clear(
     stale: StaleError | None = None
     for service in desired.services:
         seen = observation.services[service.name]
-        if seen.lock and not seen.lock.expired:
+        if seen.lock and not seen.lock.expired and seen.lock.run != context.owner.run:
             if not seen.lock.is_dead():
                 raise HeldError(service.name, seen.lock)
             breaking[service.name] = seen.lock.run
@@ -402,12 +402,14 @@ class _Apply:
             return self.done()
         if "committed" in went:
             return _not_back(failure, ["some services of this host were committed already"])
+        only_started = any(plan.start and plan.kind == "start" for plan in self._touched)
         if not {"undone", "put_back"} & set(went):
-            only_started = any(plan.start and plan.kind == "start" for plan in self._touched)
+            if failure.cause in _LOST and not only_started:  # on the way to the switch
+                message = f"{failure.message}; nothing was switched there"
+                return Unreachable(failure=replace(failure, message=message, evidence=None))
             return Failed(failure=failure, needs_person=only_started)
         if all(plan.previous is not None or not plan.start for plan in self._touched):
             return Reverted(failure=failure)
-        only_started = any(plan.start and plan.kind == "start" for plan in self._touched)
         return Failed(failure=failure, needs_person=only_started)
 
     def _redial(self) -> HostError | None:

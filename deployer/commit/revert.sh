@@ -13,7 +13,7 @@ if read_transaction "$service" && [ "$t_run" = "$run" ]; then
   mark "$service" "$failed" failed
   undo "$service"
   undone "$service" "$by" found=failure
-  [ "$undo_went" = ok ] || fail start_failed "the previous release does not start"
+  [ "$undo_went" = ok ] || fail start_failed "the previous release is gone, or does not start"
   say undone
 elif [ "${current##*/}" = "$failed" ] && [ ! -e "$state/$service/unproven/$failed" ]; then
   free_lock "$service" "$run"

@@ -57,8 +57,8 @@ init_helpers() { # SIZE of each, in this order: install what units call, from st
   [ -L "$link" ] || { ln -s "$at_start" "$link" && durable "${link%/*}"; }
 }
 
-init_arm() { # SERVICE: from now on its transaction is watched
-  systemctl restart "deployer-revert@$1.service"
+init_arm() { # SERVICE [--no-block]: from now on its transaction is watched
+  systemctl restart ${2:+"$2"} "deployer-revert@$1.service"
 }
 
 init_install() { # SERVICE UNIT_FILE: make UNIT_FILE the service's unit, and let it decide what happens at boot

@@ -24,13 +24,15 @@ put_back() ( # SERVICE FOUND: in a shell of its own, for a failure ends it
 put_back_at_boot() ( # SERVICE
   enter "$1"
   read_transaction "$1" || exit 0
+  undo_went=ok
   if [ "$t_before" = - ]; then
     [ "$t_start" = no ] || init_disown "$1"
+  elif [ ! -d "/opt/$1/releases/$t_before" ]; then
+    undo_went=failed
   else
     undo_files "$1"
     [ "$t_start" = no ] || init_start_at_boot "$1"
   fi
-  undo_went=ok
   undone "$1" host found=boot
 )
 
@@ -50,7 +52,7 @@ case $1 in
       [ -e "$journal" ] || continue
       service=${journal%/transaction}
       service=${service##*/}
-      put_back_at_boot "$service" || init_arm "$service"
+      put_back_at_boot "$service" || init_arm "$service" --no-block    # it starts when this has ended
     done
     ;;
 esac

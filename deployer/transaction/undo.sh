@@ -21,6 +21,8 @@ undo() { # SERVICE: sets undo_went to ok, or failed when what is back does not s
   point revert.begun
   if [ "$t_before" = - ]; then
     [ "$t_start" = no ] || init_stop "$1" || fail cannot_stop "cannot stop the service"
+  elif [ ! -d "/opt/$1/releases/$t_before" ]; then
+    undo_went=failed                # somebody deleted it: there is nothing to go back to, so leave what runs
   else
     undo_files "$1"
     # A stop that was ordered meanwhile is an order like any other.
