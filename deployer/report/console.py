@@ -123,9 +123,11 @@ class ConsoleReport:
                 self._many = len(event.hosts) > _MANY
                 self._print(f"[bold]{escape(event.play)}[/]  {_hosts(len(event.hosts))}")
             case BatchStarted():
+                self._working.clear()  # all are prepared; those of other batches wait
                 if event.of > 1:
                     self._print(f"  [bold]batch {event.number} of {event.of}[/]  {_hosts(len(event.hosts))}")
             case BatchPaused():
+                self._working.clear()
                 self._print(f"  [dim]waiting {event.seconds:g} s before the next batch[/]")
             case StepAsked():
                 self._live.stop()  # the question would be drawn over
@@ -241,8 +243,8 @@ class ConsoleReport:
             case Reverted() | Failed():
                 detail = "; ".join((outcome.failure.message, *self._went.pop(event.host, ())))
             case RolledBack():
-                why = (outcome.failure.message,) if outcome.failure else ()
-                detail = "; ".join((*self._went.pop(event.host, ()), *why))
+                back = (f"{service} back on {release}" for service, release in outcome.releases)
+                detail = "; ".join((*back, *((outcome.failure.message,) if outcome.failure else ())))
             case Unreachable():
                 detail = outcome.failure.message
             case _:

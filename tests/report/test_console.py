@@ -198,6 +198,13 @@ def test_an_interrupt_says_how_many_hosts_are_waited_for() -> None:
     assert line.startswith("stopping: 3 hosts in flight finish")
 
 
+def test_hosts_that_wait_for_their_batch_are_not_at_work() -> None:
+    staging = [StageStarted(host=host, stage="stage") for host in ("web1", "web2", "web3")]
+    batch = BatchStarted(play="p", number=1, of=3, hosts=("web1",))
+    switching = StageStarted(host="web1", stage="switch")
+    assert show(*staging, batch, switching, RunInterrupted())[-1].startswith("stopping: 1 host in flight")
+
+
 def test_text_of_hosts_and_users_is_never_markup() -> None:
     evidence = Evidence(answer="[bold]503[/]", state="[x]", journal=("app[42]: [/red] oops [link=x]",))
     failure = Failure(cause="c", message="bad [/] thing", hint="[do]", service="app", evidence=evidence)
@@ -256,9 +263,8 @@ def test_hosts_that_ended_more_than_once_are_named_once_more_in_the_summary() ->
     last = RunFinished(run="r", counts=counts, hosts=hosts, exit_code=1, seconds=1.0)
     first = [finished(Changed(), name) for name in ("web1", "web2", "web3")]
     back = RolledBack(releases=(("app", "r0"),), failure=replace(SHORT, message="1 of 3 hosts failed"))
-    reverted = ReleaseReverted(host="web1", service="app", release="r1", to="r0")
     assert show(*first, last)[3:] == ["2 changed, 1 rolled back in 1.0 s  exit 1"]
-    assert show(*first, reverted, finished(back), last)[3:] == [
+    assert show(*first, finished(back), last)[3:] == [
         "  < web1                 rolled back        1.3 s  app back on r0; 1 of 3 hosts failed",
         "  changed          web2 web3",
         "  rolled back      web1",
