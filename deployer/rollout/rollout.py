@@ -199,7 +199,7 @@ class _Play:
             if told != (told := (first.name, self._held[first.name])):
                 self._context.emit(LockAwaited(host=first.name, reason=told[1].reason, seconds=left))
             self._crew.rest(min(_POLL, left))
-            self._prepare(first)
+            self._crew.each([first], self._prepare)  # not here, where interrupts are looked for
             if first.name not in self._held:
                 settled = self._ready.keys() | self._outcomes.keys()
                 self._crew.each([host for host in later if host.name not in settled], self._prepare)
