@@ -81,7 +81,7 @@ def verdicts(site: Site, request: pytest.FixtureRequest) -> dict[tuple[str, str]
 
 def check_patiently(lab: Lab, host: TestHost, cases: list[str]) -> dict[str, Verdict]:
     found = run_check(lab, host, SERVICE, cases)
-    for _ in range(2):
+    for _ in range(4):
         late = {case for case in TIMED & found.keys() if found[case].word == "FAIL"}
         if late:
             found.update(run_check(lab, host, SERVICE, parts(late, 1)[0]))
