@@ -1,1 +1,1 @@
-"""Read-only questions to many hosts at once, for commands that show what is there and change nothing."""
+"""One question to many hosts at once, for commands that deploy nothing."""
