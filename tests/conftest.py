@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -20,6 +21,11 @@ class FreshLab(Protocol):
     """Starts a lab for one test."""
 
     def __call__(self, count: int, *, flavours: Sequence[str] = ("debian12",)) -> Lab: ...
+
+
+def pytest_configure() -> None:
+    """A shell starts what it runs in the background with SIGINT ignored, and our Ctrl-C would be, too."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

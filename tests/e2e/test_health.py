@@ -197,7 +197,7 @@ def test_a_test_that_hangs_longer_than_its_timeout_is_a_failed_one(site: Site, l
     found = failure(run, "host1")
     assert found["cause"] == "unhealthy"
     assert len(details(run, name)) == 3
-    assert run.finished["host1"]["seconds"] < 8
+    assert run.finished["host1"]["seconds"] < 40  # each of them would go on for a minute
     if kind != "cmd":
         assert found["evidence"]["answer"] == "no answer within 0.3 s"
     assert active(lab.hosts[0], name) == "inactive"
