@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from typing import TYPE_CHECKING, TypeVar
 
-from tests.faults.fault import NAMED, After, At, Fault, Kind, Moment, possible
+from tests.faults.fault import NAMED, After, At, Fault, Kind, Moment, can_be_alone, possible
 from tests.hosts import recipe
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ _T = TypeVar("_T")
 RANDOM_SLOTS = 24
 """Random moments for each round of all named points: two in five."""
 BAD = 0.3
+ALONE = 0.5
 AT_ONCE = 0.35
 
 
@@ -60,6 +61,7 @@ def choose(
                 moment=moment,
                 flavour=flavour,
                 bad=_bad(kind, moment, wanted=chance.random() < BAD),
+                alone=chance.random() < ALONE and can_be_alone(kind, moment),
                 at_once=chance.random() < AT_ONCE,
             )
         )

@@ -34,8 +34,9 @@ REPAIRED = {
 class Damage:
     """One fault, from before it to after its repair."""
 
-    def __init__(self, kind: Kind, stand: Stand) -> None:
+    def __init__(self, kind: Kind, stand: Stand, *, alone: bool = False) -> None:
         self._kind = kind
+        self._alone = alone
         self._stand = stand
         self._host = stand.host
         self._lasting = False
@@ -59,6 +60,8 @@ class Damage:
         """Do it.  `release` lets what waits at a point go on; it is called when the damage is done."""
         self._lasting = self._kind in REPAIRED
         host = self._host
+        if self._alone:
+            controller.kill()
         match self._kind:
             case Kind.NONE:
                 pass

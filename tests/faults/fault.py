@@ -30,6 +30,12 @@ class Kind(StrEnum):
 OF_CONTROLLER = {Kind.CONTROLLER_KILL, Kind.CONTROLLER_STOP, Kind.LINE_CUT, Kind.SSHD_KILL}
 """What says nothing to a host whose controller is dead already."""
 
+OF_HOST = {
+    *(Kind.POWER_CUT, Kind.REBOOT, Kind.OPT_FULL, Kind.VAR_FULL, Kind.OPT_READ_ONLY, Kind.VAR_READ_ONLY),
+    Kind.DAEMON_RELOAD,
+}
+"""What can leave a host alone: the controller dies in the same moment, and comes back no more."""
+
 CONTROLLER_POINTS = (
     *("stage.before", "stage.after", "switch.before", "switch.after", "verify.before", "verify.after"),
     *("commit.before", "commit.after", "revert.before", "revert.after"),
@@ -82,10 +88,11 @@ class Fault:
     moment: Moment
     flavour: str
     bad: bool = False  # the new release never gets healthy
+    alone: bool = False  # the controller dies with it
     at_once: bool = False  # the next run does not wait until the host has come to rest
 
     def __str__(self) -> str:
-        marks = "+bad" * self.bad + "+at-once" * self.at_once
+        marks = "+bad" * self.bad + "+alone" * self.alone + "+at-once" * self.at_once
         return f"{self.kind}@{self.moment}/{self.flavour}{marks}"
 
 
@@ -102,16 +109,18 @@ def parse_fault(text: str) -> Fault:
     if form["flavour"] not in recipe.FLAVOURS:
         raise ValueError(f"there is no flavour {form['flavour']!r}; there are {', '.join(recipe.FLAVOURS)}")
     marks = form["marks"].split("+")[1:]
-    if unknown := set(marks) - {"bad", "at-once"}:
-        raise ValueError(f"there is no mark {min(unknown)!r}; there are bad and at-once")
+    if unknown := set(marks) - {"bad", "alone", "at-once"}:
+        raise ValueError(f"there is no mark {min(unknown)!r}; there are bad, alone and at-once")
     fault = Fault(
         kind=Kind(form["kind"]),
         moment=parse_moment(form["moment"]),
         flavour=form["flavour"],
         bad="bad" in marks,
+        alone="alone" in marks,
         at_once="at-once" in marks,
     )
-    if not possible(fault.kind, fault.moment, bad=fault.bad):
+    alone_is_possible = not fault.alone or can_be_alone(fault.kind, fault.moment)
+    if not possible(fault.kind, fault.moment, bad=fault.bad) or not alone_is_possible:
         raise ValueError(f"{text} cannot happen")
     return fault
 
@@ -128,6 +137,11 @@ def parse_moment(text: str) -> Moment:
     if not 0 <= share <= 1:
         raise ValueError(f"{text} is no share: 0 to 1")
     return After(share=share)
+
+
+def can_be_alone(kind: Kind, moment: Moment) -> bool:
+    """Whether the controller can die with it; in a host's own revert it is dead already."""
+    return kind in OF_HOST and not (isinstance(moment, At) and moment.own)
 
 
 def possible(kind: Kind, moment: Moment, *, bad: bool) -> bool:

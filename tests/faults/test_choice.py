@@ -20,7 +20,12 @@ def test_the_quick_set_covers_every_kind_point_and_flavour(seed: int) -> None:
     assert {fault.kind for fault in faults} == set(Kind)
     assert {fault.moment for fault in faults if isinstance(fault.moment, At)} == set(NAMED)
     assert {fault.flavour for fault in faults} == set(recipe.FLAVOURS)
-    assert {fault.bad for fault in faults} == {fault.at_once for fault in faults} == {False, True}
+    assert (
+        {fault.bad for fault in faults}
+        == {fault.at_once for fault in faults}
+        == {fault.alone for fault in faults}
+        == {False, True}
+    )
 
 
 @pytest.mark.parametrize("seed", SEEDS)

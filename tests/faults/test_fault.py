@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.fault import NAMED, After, At, Fault, Kind, parse_fault, possible
+from tests.faults.fault import NAMED, After, At, Fault, Kind, can_be_alone, parse_fault, possible
 
 
 @pytest.mark.parametrize("moment", [*NAMED, After(share=0.437)], ids=str)
@@ -12,7 +12,8 @@ def test_what_is_printed_is_read_again(moment: At | After) -> None:
     for kind in Kind:
         for bad in (False, True):
             if possible(kind, moment, bad=bad):
-                fault = Fault(kind=kind, moment=moment, flavour="debian13", bad=bad, at_once=bad)
+                alone = can_be_alone(kind, moment)
+                fault = Fault(kind=kind, moment=moment, flavour="debian13", bad=bad, alone=alone, at_once=bad)
                 assert parse_fault(str(fault)) == fault
 
 
@@ -25,6 +26,8 @@ def test_what_is_printed_is_read_again(moment: At | After) -> None:
         ("power-cut@1.5/debian12", "is no share"),
         ("power-cut@0.5/debian11", "there is no flavour 'debian11'"),
         ("power-cut@0.5/debian12+worse", "there is no mark 'worse'"),
+        ("line-cut@0.5/debian12+alone", "cannot happen"),  # nobody is left to hear of it
+        ("power-cut@own-revert.begun/debian12+alone", "cannot happen"),  # it is alone already
         ("power-cut@revert.begun/debian12", "cannot happen"),  # a good release is not reverted
         ("controller-kill@own-revert.begun/debian12", "cannot happen"),  # it is dead already
     ],

@@ -86,7 +86,7 @@ class _Trial:
         self._stand = stand
         self._durations = durations
         self._result = result
-        self._damage = Damage(fault.kind, stand)
+        self._damage = Damage(fault.kind, stand, alone=fault.alone)
         self._runs: list[tuple[str, Controller]] = []
         self._limit = HEALTH_WINDOW + stand.settings.deadline + ALLOWANCE
         self._mounted = False
@@ -183,7 +183,7 @@ class _Trial:
         if self._fault.kind is Kind.CONTROLLER_STOP:
             return  # it goes on when the other run is over
         if self._fault.kind in REPAIRED:
-            first.wait(GLITCH)
+            time.sleep(GLITCH)
             self._damage.repair(first)
 
     def _rest(self, first: Controller, damaged: float) -> None:
@@ -196,8 +196,10 @@ class _Trial:
             elif fault.bad and fault.kind is Kind.OPT_READ_ONLY:
                 # What is current cannot be changed, so a bad release stays it until the repair.
                 first.wait(self._limit)
+                time.sleep(self._alone_for)
                 serving = ()
             else:
+                time.sleep(self._alone_for)
                 serving = self._settle(first, damaged, strict=False)
             if serving:
                 result.broken += [f"before the repair: {wrong}" for wrong in serving]
@@ -219,6 +221,11 @@ class _Trial:
         result.ended_on = {result.old: "old", result.new: "new"}.get(answer, answer)
         for name, run in self._runs:
             result.broken += self._lies(name, run, answer)
+
+    @property
+    def _alone_for(self) -> float:
+        """Seconds in which a host that was left alone tries to go back, and meets the fault."""
+        return self._stand.settings.deadline + 3 if self._fault.alone else 0.0
 
     def _settle(self, run: Controller | None, since: float, *, strict: bool) -> tuple[str, ...]:
         """Wait until the host is whole and nothing is under way; what is wrong if it does not get there.
