@@ -11,7 +11,8 @@ disk=/run/faults$folder
 case $what in
   mount)
     mkdir -p "$disk"
-    mount -t tmpfs -o "size=$size,mode=755" faults "$disk"
+    inodes=$(($(find "$folder" | wc -l) + 150))
+    mount -t tmpfs -o "size=$size,nr_inodes=$inodes,mode=755" faults "$disk"
     cp -a "$folder/." "$disk"
     mount --bind "$disk" "$folder"
     ;;
@@ -24,12 +25,12 @@ case $what in
     for piece in 1M 64k 4k 1k; do
       dd if=/dev/zero bs=$piece 2>/dev/null >>"$folder/.filler" || :
     done
-    # Somebody freed some while it was filled.
-    if dd if=/dev/zero bs=4k count=1 2>/dev/null >"$folder/.filler2"; then
-      dd if=/dev/zero bs=4k 2>/dev/null >>"$folder/.filler" || :
-    fi
+    # Nor may there be a name for a new file or link, which needs no space on a tmpfs.
+    mkdir "$folder/.fillers" 2>/dev/null || :
+    n=0
+    while touch "$folder/.fillers/$n" 2>/dev/null; do n=$((n + 1)); done
     ;;
-  empty) rm -f "$folder/.filler" "$folder/.filler2" ;;
+  empty) rm -rf "$folder/.filler" "$folder/.fillers" ;;
   # A mount above it: a file that is open for writing keeps no disk from failing.
   lock) mount --bind -o ro "$folder" "$folder" ;;
   unlock) umount --lazy "$folder" ;;

@@ -45,6 +45,11 @@ def writes(stand: Stand, folder: str) -> bool:
     return stand.host.nsenter(words, check=False).returncode == 0
 
 
+def links(stand: Stand, folder: str) -> bool:
+    words = ["sh", "-c", 'ln -s nowhere "$1/.try" && rm "$1/.try"', "sh", folder]
+    return stand.host.nsenter(words, check=False).returncode == 0
+
+
 def logs_in(stand: Stand) -> bool:
     return stand.host.ssh("true", check=False).returncode == 0
 
@@ -71,6 +76,7 @@ def test_a_disk_takes_nothing_more_until_it_is_repaired(
         assert writes(stand, folder)
         damage.begin(run, GOOD[0], lambda: None)
         assert not writes(stand, folder)
+        assert not links(stand, folder)
         damage.repair(run)
         assert writes(stand, folder)
     finally:

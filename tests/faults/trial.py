@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import traceback
 from contextlib import suppress
@@ -90,6 +91,7 @@ class _Trial:
         self._runs: list[tuple[str, Controller]] = []
         self._limit = HEALTH_WINDOW + stand.settings.deadline + ALLOWANCE
         self._mounted = False
+        self._over = threading.Event()
 
     def go(self) -> None:
         fault, stand, result = self._fault, self._stand, self._result
@@ -127,7 +129,7 @@ class _Trial:
     def _begin(self, version: str) -> Controller:
         """Start the run, and return when the moment has come."""
         stand, moment = self._stand, self._fault.moment
-        self._release()  # what an earlier trial may have left
+        self._open()  # what an earlier trial may have left
         if isinstance(moment, After):
             run = self._run("first", version)
             run.wait_until(lambda: run.has_begun, seconds=60)
@@ -168,13 +170,24 @@ class _Trial:
             return False
 
     def _release(self) -> None:
-        """Let what waits go on, and have nothing wait from now on."""
-        self._stand.point.unlink(missing_ok=True)
+        """Let what waits go on, and have nothing wait from now on.
+
+        What fails and tries again comes to the same point again, and would wait there once more.
+        """
         self._stand.own_point("")
+        self._open()
+        threading.Thread(target=self._keep_open, daemon=True).start()
+
+    def _open(self) -> None:
+        self._stand.point.unlink(missing_ok=True)
         place = self._stand.host_point
         if place is not None:
             with suppress(OSError):
                 place.unlink()
+
+    def _keep_open(self) -> None:
+        while not self._over.wait(POLL):
+            self._open()
 
     # -- after it --
 
@@ -382,7 +395,9 @@ class _Trial:
         if self._runs:
             first = self._runs[0][1]
             steps.append(lambda: self._damage.repair(first))
-        steps.append(self._release)
+        self._over.set()
+        steps.append(lambda: self._stand.own_point(""))
+        steps.append(self._open)
         if self._mounted or not self._result.good:
             steps.append(self._stand.host.boot)
             steps.append(self._stand.reset)
