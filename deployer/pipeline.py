@@ -124,7 +124,7 @@ def prepare(desired: DesiredHost, context: Context) -> Ready | Outcome:
     try:
         result = _prepare(desired, remote, context)
     except HeldError as error:
-        result = NotAttempted(reason=f"{error.message} ({error.hint})", holder=str(error.holder))
+        result = NotAttempted(reason=error.message, holder=str(error.holder))
     except Exception as error:  # noqa: BLE001  as above
         failure = _failure(error)
         lost = failure.cause in _LOST

@@ -15,6 +15,7 @@ from rich.text import Text
 from deployer.outcome import (
     NAMES,
     Changed,
+    ExitCode,
     Failed,
     NotAttempted,
     OperatorStopped,
@@ -57,6 +58,10 @@ _SHOWN = 20
 
 _MANY = 10
 """Hosts of a play from which on those that nothing was done to share a line."""
+
+_LOCKED = (
+    "wait for it with --lock-wait 5m; the lock of a dead run is free after its --deadline; or deployer unlock"
+)
 
 _WORDS = {
     "connect": "connecting",
@@ -237,7 +242,9 @@ class ConsoleReport:
             case OperatorStopped():
                 names = ", ".join(outcome.services)
                 place = "the new release is in place" if outcome.changed else "as desired"
-                detail = f"{place}, but an operator stopped {names}: systemctl start {names}"
+                detail = (
+                    f"{place}, but an operator stopped {names}: systemctl start {names}, or run with --start"
+                )
             case NotAttempted():
                 detail = outcome.reason
             case Reverted() | Failed():
@@ -282,6 +289,8 @@ class ConsoleReport:
             self._print(f"      [dim]{escape(line)}[/]")
 
     def _summary(self, event: RunFinished) -> None:
+        if event.exit_code == ExitCode.LOCKED:
+            self._print(f"      [bold]do[/]      {_LOCKED}")
         if self._repeated:  # else every host has one line already
             for name, hosts in event.hosts.items():
                 self._print(f"  {name:<16} {escape(' '.join(hosts))}")

@@ -79,8 +79,7 @@ class HeldError(HostError):
 
     def __init__(self, service: str, holder: Holder) -> None:
         self.holder = holder
-        hint = f"wait with --lock-wait; a dead run's lock is free after {holder.left} s; or deployer unlock"
-        super().__init__("locked", f"{service} is locked by {holder}", hint=hint, service=service)
+        super().__init__("locked", f"{service} is locked by {holder}", service=service)
 
 
 class StaleError(HostError):
