@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from deployer.remote.remote import Remote
     from deployer.transaction.lock import Owner
 
-_AT_ONCE = 8
-"""Hosts that are told at a time."""
+_AT_ONCE = 64
+"""Hosts that are told at a time.
+
+One that hangs keeps a thread for a third of a lease; with few threads a dead rack would cost others theirs.
+"""
 
 
 class Keeper:
