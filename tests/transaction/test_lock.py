@@ -109,12 +109,11 @@ def test_of_another_machine_or_boot_nothing_is_known(origin: str) -> None:
 # -- errors of scripts ---------------------------------------------------------------------------------------
 
 
-def test_a_lock_that_is_held_is_an_error_that_names_its_holder_and_the_ways_out() -> None:
+def test_a_lock_that_is_held_is_an_error_that_names_its_holder() -> None:
     error = translate(HostError("held", f"{' '.join(WORDS)}: some detail of stderr"), "app")
     assert isinstance(error, HeldError)
     assert (error.cause, error.service, error.holder) == ("locked", "app", HOLDER)
     assert error.message == "app is locked by anna@laptop (run r1, pid 42) since 2025-11-22 11:20:00Z"
-    assert error.hint == "wait with --lock-wait; a dead run's lock is free after 31 s; or deployer unlock"
 
 
 def test_a_service_that_has_changed_is_an_error_after_which_to_look_again() -> None:
