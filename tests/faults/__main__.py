@@ -136,7 +136,8 @@ def describe(result: Result) -> str:
     words = (
         f"{verdict:6} {result.fault!s:54} {result.host} {result.old}->{result.new} "
         f"first run {result.first or '-'}, {result.ended_on or '-'} served, "
-        f"outage {result.outage:.1f} s, whole after {result.recovered:.1f} s, took {result.seconds:.0f} s"
+        f"outage {result.outage:.1f} s, {result.starts} starts, whole after {result.recovered:.1f} s, "
+        f"took {result.seconds:.0f} s"
         f"{moment}{''.join(f'; {note}' for note in result.notes)}"
     )
     if result.good:

@@ -38,7 +38,7 @@ class Handler(BaseHTTPRequestHandler):
     status: ClassVar[int]
 
     def do_GET(self) -> None:
-        body = b'{"status": "ok", "version": "1.2.3"}'
+        body = b'{"status": "ok", "version": "1.2.3", "pid": 7}'
         self.send_response(self.status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -23,26 +23,40 @@ class Answer:
 
     time: float
     version: str
+    pid: int = 0  # of the process that answered
 
 
 def ask(address: str, port: int) -> str:
     """The version that says it is well; empty if none does."""
+    return _ask(address, port).version
+
+
+def _ask(address: str, port: int) -> Answer:
     connection = HTTPConnection(address, port, timeout=TIMEOUT)
     try:
         connection.request("GET", "/health")
         response = connection.getresponse()
         body = response.read()
-        return str(json.loads(body)["version"]) if response.status == 200 else ""
+        if response.status == 200:
+            said = json.loads(body)
+            return Answer(time=time.monotonic(), version=str(said["version"]), pid=int(said["pid"]))
     except (OSError, HTTPException, ValueError, KeyError):
-        return ""
+        pass
     finally:
         connection.close()
+    return Answer(time=time.monotonic(), version="")
 
 
 def longest_outage(answers: Sequence[Answer], *, began: float, ended: float) -> float:
     """The longest time between two good answers, in seconds; the beginning and the end count as good."""
     good = [began, *(answer.time for answer in answers if answer.version), ended]
     return max(later - earlier for earlier, later in pairwise(good))
+
+
+def starts(answers: Sequence[Answer]) -> int:
+    """How many times the service was started, as far as its answers tell."""
+    pids = [answer.pid for answer in answers if answer.version]
+    return sum(earlier != later for earlier, later in pairwise(pids))
 
 
 class Traffic:
@@ -76,6 +90,5 @@ class Traffic:
 
     def _ask(self) -> None:
         while not self._stop.is_set():
-            version = ask(self._address, self._port)
-            self._answers.append(Answer(time=time.monotonic(), version=version))
+            self._answers.append(_ask(self._address, self._port))
             self._stop.wait(INTERVAL)

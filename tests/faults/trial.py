@@ -13,7 +13,7 @@ from tests.faults.damage import BOOTS, DISKS, READ_ONLY, REPAIRED, Damage
 from tests.faults.fault import CONTROLLER_POINTS, After, At, Fault, Kind
 from tests.faults.judge import judge_at_rest, judge_process, judge_whole
 from tests.faults.stand import BAD, PORT
-from tests.faults.traffic import Traffic
+from tests.faults.traffic import Traffic, starts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,6 +48,7 @@ class Result:
     stuck: bool = False  # a lock that did not free itself
     hung: bool = False  # the controller had not ended when all was repaired and judged
     outage: float = 0.0  # the longest, in seconds
+    starts: int = 0  # of the service, from the first run to the last
     recovered: float = 0.0  # seconds from the damage until the host was whole and at rest
     ended_on: str = ""  # old or new: what served when the host had come to rest
     first: str = ""  # how the run that met the fault ended
@@ -118,6 +119,7 @@ class _Trial:
                 self._rest(first, damaged)
             self._converge(first)
             result.outage = traffic.outage
+            result.starts = starts(traffic.answers)
         limit = self._limit + (BOOT if fault.kind in BOOTS else 0)
         if fault.kind in REPAIRED:
             limit += self._limit  # nobody can ask more of a disk than that it serves after its repair
