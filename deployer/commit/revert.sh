@@ -2,6 +2,7 @@
 # revert.sh - the release failed: put back what its transaction found, and say how it stands.
 #
 #   revert.sh RUN BY PID FROM LEASE SERVICE FAILED BEFORE
+#     The lock stays this run's: whether what is back is well must be seen before another run may touch it.
 #     says `undone`; or `committed`, `put_back`, `untouched` when there was no transaction left to undo
 owner "$@"
 shift 5
@@ -16,12 +17,10 @@ if read_transaction "$service" && [ "$t_run" = "$run" ]; then
   [ "$undo_went" = ok ] || fail start_failed "the previous release is gone, or does not start"
   say undone
 elif [ "${current##*/}" = "$failed" ] && [ ! -e "$state/$service/unproven/$failed" ]; then
-  free_lock "$service" "$run"
   say committed
 elif grep -q " run=$run .* found=" "$state/$service/ledger" 2>/dev/null; then
   say put_back
 else
-  free_lock "$service" "$run"
   say untouched
 fi
 init_marks "$service"

@@ -12,13 +12,24 @@ prove() { # SERVICE: the process that was just started must still be there after
   if [ "$started" = 0 ] || [ "$(init_main_pid "$1")" != "$started" ]; then undo_went=failed; fi
 }
 
-put_back() ( # SERVICE FOUND: in a shell of its own, for a failure ends it
+put_back() ( # SERVICE FOUND WENT: in a shell of its own, for a failure ends it
+  # WENT: no; or ok, failed: it was put back before, and only the journal could not be closed.
+  # Exits with 2 for ok or 3 for failed if the journal cannot be closed now.
   enter "$1"
   read_transaction "$1" || exit 0
   ! is_alive "$1" || exit 0        # it spoke up while this waited for its turn
-  undo "$1"
-  prove "$1"
-  undone "$1" host "found=$2"
+  undo_went=$3
+  if [ "$undo_went" = no ]; then
+    undo "$1"
+    prove "$1"
+  fi
+  if undone "$1" host "found=$2"; then
+    free_lock "$1" "$t_run" || :
+  elif [ "$undo_went" = ok ]; then
+    exit 2
+  else
+    exit 3
+  fi
 )
 
 put_back_at_boot() ( # SERVICE
@@ -33,17 +44,26 @@ put_back_at_boot() ( # SERVICE
     undo_files "$1"
     [ "$t_start" = no ] || init_start_at_boot "$1"
   fi
-  undone "$1" host found=boot
+  undone "$1" host found=boot || exit 1
+  free_lock "$1" "$t_run" || :
 )
 
 case $1 in
   watch)
+    went=no
     while read_transaction "$2"; do
       if is_alive "$2"; then
         [ "$left" -le 2 ] || left=2
         sleep "$left"
       else
-        put_back "$2" silence || sleep 5
+        put_back "$2" silence "$went"
+        # On a disk that takes no change it must not be restarted again and again.
+        case $? in
+          0) continue ;;
+          2) went=ok ;;
+          3) went=failed ;;
+        esac
+        sleep 5
       fi
     done
     ;;

@@ -9,7 +9,8 @@ resolve() ( # SERVICE BREAK
   read_transaction "$1" || { say "gone $1"; exit 0; }
   if [ "$t_run" != "$2" ] && is_alive "$1"; then fail held "$(show_lock)"; fi
   undo "$1"
-  undone "$1" "$resolver" found=unfinished
+  undone "$1" "$resolver" found=unfinished || fail cannot_write "cannot close the transaction of $1"
+  free_lock "$1" "$t_run"
   say "resolved $1 $t_run $t_by $t_after $t_before $undo_went"
 )
 while [ $# -gt 0 ]; do

@@ -33,13 +33,12 @@ undo() { # SERVICE: sets undo_went to ok, or failed when what is back does not s
   point revert.restarted
 }
 
-undone() { # SERVICE BY [KEY=VALUE...]: the transaction is over
+undone() { # SERVICE BY [KEY=VALUE...]: the transaction is over; false if the disk does not take that
   service=$1 undone_by=$2
   shift 2
   what=revert
   [ "$t_before" != - ] || what=stop
   record "$service" "$what" "$t_after" "$t_before" "$t_run" "$undone_by" "$undo_went" "$@"
-  close_transaction "$service"
-  free_lock "$service" "$t_run"
+  close_transaction "$service" || return 1
   point revert.closed
 }
