@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from tests.faults.traffic import Answer, Traffic, ask, longest_outage
+from tests.faults.traffic import Answer, Traffic, ask, longest_outage, starts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +32,12 @@ def answers(*times: float, version: str = "1.0.0") -> list[Answer]:
 )
 def test_the_longest_time_without_a_good_answer(seen: list[Answer], outage: float) -> None:
     assert longest_outage(seen, began=0, ended=10) == outage
+
+
+def test_a_start_is_another_process_that_answers() -> None:
+    pids = [1, 1, 0, 2, 2, 0, 0, 2, 3]  # 0: no good answer
+    seen = [Answer(time=n, version="1.0.0" if pid else "", pid=pid) for n, pid in enumerate(pids)]
+    assert starts(seen) == 2
 
 
 class Handler(BaseHTTPRequestHandler):

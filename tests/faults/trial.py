@@ -32,6 +32,8 @@ GLITCH = 1.5
 """Seconds that a fault lasts when its repair does not wait for the deadline."""
 CONTROLLER = 150.0
 """Seconds after which a controller that was told nothing must have given up: the longest exec and more."""
+STARTS = 6
+"""New, back, new by the second run, back, the next run's; and one for a boot."""
 POLL = 0.3
 
 
@@ -125,6 +127,8 @@ class _Trial:
             limit += self._limit  # nobody can ask more of a disk than that it serves after its repair
         if result.outage > limit:
             result.broken.append(f"down for {result.outage:.1f} s")
+        if result.starts > STARTS:
+            result.broken.append(f"started {result.starts} times")
 
     # -- up to the moment --
 
@@ -239,8 +243,8 @@ class _Trial:
 
     @property
     def _alone_for(self) -> float:
-        """Seconds in which a host that was left alone tries to go back, and meets the fault."""
-        return self._stand.settings.deadline + 3 if self._fault.alone else 0.0
+        """Seconds in which a host that was left alone tries to go back, and meets the fault more than once."""
+        return 3 * self._stand.settings.deadline if self._fault.alone else 0.0
 
     def _settle(self, run: Controller | None, since: float, *, strict: bool) -> tuple[str, ...]:
         """Wait until the host is whole and nothing is under way; what is wrong if it does not get there.
