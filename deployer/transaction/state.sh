@@ -33,6 +33,7 @@ read_lock() { # SERVICE: its lock as lock_*, and left, the seconds until it expi
       lease=*) lock_lease=${word#*=} ;;
     esac
   done
+  case $lock_lease in '' | *[!0-9]*) lock_lease=0 ;; esac    # damaged: arithmetic would end the script
   age=$(($(date +%s) - $(stat -c %Y "$state/$1/lock" 2>/dev/null || echo 0)))
   # A clock that was set back a little must not cost a release; one that was set back far proves nothing.
   if [ "$age" -lt 0 ] && [ "$age" -ge "-$lock_lease" ]; then age=0; fi
