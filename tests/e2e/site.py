@@ -97,7 +97,7 @@ class Site:
     ) -> Run:
         """`deployer ARGS` in this folder, with the lab's inventory unless -i is given."""
         words = [sys.executable, "-m", "deployer", *args]
-        asks_hosts = args[0] in {"run", "validate", "releases"} or "--on-host" in args
+        asks_hosts = args[0] in {"run", "rollback", "unlock", "validate", "releases"} or "--on-host" in args
         if "-i" not in args and asks_hosts:
             words += ["-i", str(self.lab.inventory)]
         done = subprocess.run(

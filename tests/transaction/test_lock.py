@@ -1,4 +1,4 @@
-"""A lock names the process that holds it, so that one that has died on this machine is told from all others."""
+"""A lock names the process that holds it, so one that has died on this machine is told from all others."""
 
 from __future__ import annotations
 
