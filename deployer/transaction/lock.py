@@ -71,7 +71,11 @@ class Holder:
     def is_dead(self) -> bool:
         """Whether its run was a process of this machine, and is no more."""
         boot, _, _ = self.origin.partition("-")
-        return bool(boot) and boot == _boot() and self.origin != _origin(self.pid)
+        if not boot or boot != _boot():
+            return False
+        found = _origin(self.pid)
+        # proc(5), hidepid=: of other users' processes nothing can be seen, and that is no proof of death.
+        return self.origin != found if not found.endswith("-") else not _exists(self.pid)
 
 
 class HeldError(HostError):
@@ -159,6 +163,16 @@ def _boot() -> str:
     except OSError:
         return ""
     return hashlib.sha256(f"{boot} {namespace}".encode()).hexdigest()[:12]
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _origin(pid: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -97,6 +98,36 @@ def test_a_pid_that_another_process_has_by_now_is_no_sign_of_life() -> None:
     boot, _, start = myself().origin.partition("-")
     before = replace(HOLDER, pid=os.getpid(), origin=f"{boot}-{int(start) - 1}")
     assert before.is_dead()
+
+
+@pytest.mark.hosts  # root, for a mount namespace
+def test_a_process_that_cannot_be_seen_is_not_dead_because_of_that(tmp_path: Path) -> None:
+    """proc(5), hidepid=: another user's run is as if it were not there, and must not lose its lock."""
+    script = tmp_path / "look.py"
+    script.write_text(
+        "import os, sys\n"
+        "from dataclasses import replace\n"
+        "from tests.transaction.test_lock import HOLDER\n"
+        "pid, origin = sys.argv[1:]\n"
+        "print(os.path.exists(f'/proc/{pid}'), replace(HOLDER, pid=int(pid), origin=origin).is_dead())\n"
+    )
+    hidden = "mount -t proc -o hidepid=2,gid=54321 proc /proc; exec setpriv --bounding-set=-sys_ptrace "
+    with subprocess.Popen(["setpriv", "--reuid=65534", "--clear-groups", "sleep", "60"]) as other:
+        origin = ""
+        try:
+            origin = origin_of(other.pid)
+            words = [sys.executable, str(script), str(other.pid), origin]
+            looked = subprocess.run(
+                ["unshare", "--mount", "sh", "-ec", f'{hidden} "$@"', "sh", *words],
+                capture_output=True,
+                text=True,
+                check=False,
+                env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+            )
+        finally:
+            other.kill()
+    assert looked.stdout == "False False\n", looked.stderr
+    assert replace(HOLDER, pid=other.pid, origin=origin).is_dead()
 
 
 @pytest.mark.parametrize("origin", ["0123456789ab-777", "-", "", "-777"])
