@@ -285,13 +285,15 @@ def roll_back(desired: DesiredHost, context: Context) -> Outcome:
     services = replace(desired, tasks=tuple(task for task in desired.tasks if isinstance(task, ServiceTask)))
     back = replace(context, also="before", plan=partial(plan_return, run=context.owner.run))
     result = prepare(services, back)
+    releases: tuple[tuple[str, str], ...] = ()
     if isinstance(result, Ready):
+        releases = tuple((plan.service.name, plan.release) for plan in result.plans if plan.changed)
         result = apply(services, result, back, commands=frozenset())
     match result:
         case RolledBack():
             return result
-        case Unchanged():  # it was only started
-            return RolledBack()
+        case Unchanged() | OperatorStopped():  # it was only started; or it is back, and as stopped as before
+            return RolledBack(releases=releases)
         case NotAttempted(reason=reason):
             failure = Failure(cause="locked", message=f"rolling back failed: {reason}")
         case Reverted(failure=failure) | Failed(failure=failure) | Unreachable(failure=failure):
@@ -345,10 +347,10 @@ class _Apply:
         plans = self._ready.plans
         changed = tuple((plan.service.name, plan.release) for plan in plans if plan.changed)
         stopped = tuple(plan.service.name for plan in plans if plan.stopped_by_operator)
+        if stopped:  # first of all, for nobody must think that it runs
+            return OperatorStopped(services=stopped, changed=True)
         if any(plan.kind in {"rollback", "withdraw"} for plan in plans):
             return RolledBack(releases=changed)
-        if stopped:
-            return OperatorStopped(services=stopped, changed=True)
         return Changed(releases=changed)
 
     def _switch(self, plan: ServicePlan) -> int:

@@ -378,6 +378,19 @@ def test_hosts_that_were_changed_go_back_when_the_play_says_so(fleet: Fleet) -> 
     assert exit_code(results.values()) is ExitCode.FAILED
 
 
+def test_a_host_whose_operator_stopped_it_goes_back_like_the_others(fleet: Fleet) -> None:
+    host = fleet.host("web1")
+    seen = observed_before_and_after(fleet, host, before=RELEASE)
+    host.says["observe"] = lambda args: seen(args).replace("at_boot ", "stopped_by_operator\nat_boot ")
+    fleet.host("web2").says["switch"] = "failed start_failed the service does not start\n"
+    results = dict(fleet.run(strategy=Strategy(on_failure="rollback")))
+    outcome = results["web1"]
+    assert isinstance(outcome, RolledBack)
+    assert outcome.releases == (("app", RELEASE),)
+    assert [args[9] for script, args in host.ran if script == "switch"] == ["no", "no"]  # nor was it started
+    assert exit_code(results.values()) is ExitCode.FAILED
+
+
 def test_a_first_release_that_must_go_although_it_was_good_is_stopped(fleet: Fleet) -> None:
     host = fleet.host("web1")
     host.says["observe"] = observed_before_and_after(fleet, host, before="-")

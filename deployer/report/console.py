@@ -241,7 +241,7 @@ class ConsoleReport:
                 detail = "; ".join(self._details.get(event.host, ()))
             case OperatorStopped():
                 names = ", ".join(outcome.services)
-                place = "the new release is in place" if outcome.changed else "as desired"
+                place = "the release is in place" if outcome.changed else "as desired"
                 detail = (
                     f"{place}, but an operator stopped {names}: systemctl start {names}, or run with --start"
                 )

@@ -250,7 +250,7 @@ def test_a_service_that_was_stopped_goes_back_and_stays_stopped(site: Site) -> N
     second = deploy(site, name, "2")
     shell(host, f"systemctl stop {name}")
     run = rollback(site)
-    assert run.code == 0, run
+    assert (run.code, run.outcomes) == (0, {"host1": "operator_stopped"}), run
     assert (current(host, name), main_pid(host, name)) == (first, 0)
     assert unit(host, name)["ActiveState"] == "inactive"
     host.reboot()

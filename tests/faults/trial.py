@@ -243,7 +243,7 @@ class _Trial:
 
     @property
     def _alone_for(self) -> float:
-        """Seconds in which a host that was left alone tries to go back, and meets the fault more than once."""
+        """Seconds in which a host that was left alone tries to go back, more than once."""
         return 3 * self._stand.settings.deadline if self._fault.alone else 0.0
 
     def _settle(self, run: Controller | None, since: float, *, strict: bool) -> tuple[str, ...]:

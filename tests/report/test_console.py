@@ -78,7 +78,7 @@ SHORT = Failure(cause="refused", message="web1 port 22 refused the connection", 
             [finished(OperatorStopped(services=("app", "db"), changed=True))],
             [
                 (
-                    "  - web1                 operator-stopped   1.3 s  the new release is in place,"
+                    "  - web1                 operator-stopped   1.3 s  the release is in place,"
                     " but an operator stopped app, db: systemctl start app, db, or run with --start"
                 )
             ],
