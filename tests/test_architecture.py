@@ -6,11 +6,14 @@ import ast
 import re
 import subprocess
 import sys
-from importlib import resources
+from importlib import import_module, resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from deployer import init
+from deployer.remote.script import read_script
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -194,6 +197,32 @@ def test_every_script_is_sent_by_somebody_and_is_part_of_the_package() -> None:
         text = resources.files("deployer").joinpath(script).read_text(encoding="utf-8")
         assert "\r" not in text
         assert "\t" not in text
+
+
+def assembled() -> Iterator[tuple[str, str]]:
+    """Every script as a host gets it, by the module that sends it."""
+    for module, path in MODULES.items():
+        if "read_script" not in path.read_text(encoding="utf-8"):
+            continue
+        for name, value in vars(import_module(f"deployer.{module[:-3].replace('/', '.')}")).items():
+            if isinstance(value, tuple) and value and all(str(part).endswith(".sh") for part in value):
+                yield f"{module} {name}", read_script(*value)
+    for helper, text in init.helper_files().items():
+        if text.startswith("#!/bin/sh"):
+            yield helper, text
+
+
+def test_scripts_are_sound_as_a_whole(tmp_path: Path) -> None:
+    """Their parts share variables, so scripts/shellcheck cannot tell a misspelt one in a part alone."""
+    names = {}
+    for number, (name, text) in enumerate(assembled()):
+        path = tmp_path / f"{number}.sh"
+        path.write_text(text, encoding="utf-8")
+        names[path.name] = name
+    assert len(names) > 10
+    told = ["--format=gcc", "--shell=sh", "--include=SC2154", *map(str, tmp_path.glob("*.sh"))]
+    done = subprocess.run(["shellcheck", *told], capture_output=True, text=True, check=False)
+    assert done.stdout == "", names
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
