@@ -317,9 +317,9 @@ class _Trial:
             return
         self._damage.repair(first)
         if stopped and first.wait(CONTROLLER) and first.outcome == "changed":
-            # It had changed nothing yet, looked again, and came after the other one, in order.
+            # It had committed before the other came; or had changed nothing yet, looked again, came after.
             state, answer = self._look()
-            result.broken += judge_whole(state, answer, stand.versions(result.new))
+            result.broken += judge_whole(state, answer, stand.versions(result.new, target))
             if not self._until_free(target, first):
                 return
         for name, run in self._runs:
