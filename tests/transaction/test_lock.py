@@ -122,7 +122,7 @@ def test_a_process_that_cannot_be_seen_is_not_dead_because_of_that(tmp_path: Pat
                 capture_output=True,
                 text=True,
                 check=False,
-                env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
             )
         finally:
             other.kill()
