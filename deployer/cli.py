@@ -57,11 +57,18 @@ Examples:
   deployer rollback prod.yml                         the release before the current one
   deployer rollback prod.yml --check                 only say to which
   deployer rollback prod.yml --to 20260102T030405Z-0123456789ab -l web3
+
+\b
+Exit codes: as `deployer run` has them; 0 every host is on that release and healthy.
 """
 
 _UNLOCK_EXAMPLES = """\b
 Examples:
-  deployer unlock prod.yml -l web3
+  deployer unlock prod.yml -l web3            whoever holds it
+  deployer history prod.yml --on-host -l web3 what the host did then
+
+\b
+Exit codes: 0 no lock is left; 1 a host could not answer; 2 wrong usage or files; 3 some hosts unreachable.
 """
 
 _RELEASES_EXAMPLES = """\b
