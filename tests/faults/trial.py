@@ -32,8 +32,8 @@ GLITCH = 1.5
 """Seconds that a fault lasts when its repair does not wait for the deadline."""
 CONTROLLER = 150.0
 """Seconds after which a controller that was told nothing must have given up: the longest exec and more."""
-STARTS = 6
-"""New, back, new by the second run, back, the next run's; and one for a boot."""
+STARTS = 5
+"""New, back, new by the second run, back, the next run's."""
 POLL = 0.3
 
 
@@ -127,7 +127,7 @@ class _Trial:
             limit += self._limit  # nobody can ask more of a disk than that it serves after its repair
         if result.outage > limit:
             result.broken.append(f"down for {result.outage:.1f} s")
-        if result.starts > STARTS:
+        if result.starts > STARTS + (fault.kind in BOOTS):
             result.broken.append(f"started {result.starts} times")
 
     # -- up to the moment --
