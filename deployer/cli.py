@@ -64,8 +64,8 @@ Exit codes: as `deployer run` has them; 0 every host is on that release and heal
 
 _UNLOCK_EXAMPLES = """\b
 Examples:
-  deployer unlock prod.yml -l web3            whoever holds it
-  deployer history prod.yml --on-host -l web3 what the host did then
+  deployer unlock prod.yml -l web3              whoever holds it
+  deployer history prod.yml --on-host -l web3   what the host did then
 
 \b
 Exit codes: 0 no lock is left; 1 a host could not answer; 2 wrong usage or files; 3 some hosts unreachable.
