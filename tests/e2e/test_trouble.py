@@ -111,6 +111,27 @@ def test_hosts_out_of_reach_each_say_why_and_the_others_are_deployed(
         assert words in as_text.stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "site.yml", "-l", "nobody"], "nobody"),
+        (["run", "site.yml", "-e", "grace=soon"], "site.yml:"),
+        (["rollback", "site.yml", "--deadline", "1s"], "--deadline"),
+        (["unlock", "none.yml"], "none.yml"),
+    ],
+)
+def test_what_is_wrong_here_is_said_here_and_no_host_is_contacted(
+    site: Site, lab: Lab, words: list[str], said: str
+) -> None:
+    service = task("trouble-usage", sleeper(site), stop_grace_period="{{ grace }}")
+    site.write([service], hosts="host1", vars={"grace": "5s"})
+    journal = Journal.from_now(lab.hosts[0])
+    run = site.deployer(*words)
+    assert (run.code, run.stdout) == (2, "")
+    assert said in run.stderr
+    assert journal.sshd() == []
+
+
 def test_a_port_that_does_not_speak_ssh_is_named(site: Site, lab: Lab, tmp_path: Path) -> None:
     host = lab.hosts[0]
     talker = "exec perl -MIO::Socket::INET -e 'my $s = IO::Socket::INET->new(Listen => 9, LocalPort => 25100, ReuseAddr => 1) or die; while (my $c = $s->accept) { print $c \"220 mail\\r\\n\" x 200; close $c }'"  # noqa: E501
