@@ -46,16 +46,18 @@ init_marks() { # SERVICE: at_boot and stopped_by_operator, as words
   ! init_was_stopped "$1" || say "stopped_by_operator"
 }
 
-init_helpers() { # SIZE of each, in this order: install what units call, from standard input
-  mkdir -p "${helper%/*}" "$units/basic.target.wants" &&
-    take "$1" | place 755 "$helper" &&
-    take "$2" | place 644 "$gate" &&
-    take "$3" | place 755 "$deadman" &&
-    take "$4" | place 644 "$watch" &&
-    take "$5" | place 644 "$at_start" || return 1
+init_helpers() ( # FOLDER: install what units call, its files 1 to 5
+  mkdir -p "${helper%/*}" "$units/basic.target.wants" || exit 1
+  exec 8<"${helper%/*}"
+  flock 8 || exit 1    # deploys of other services install them, too
+  place 755 "$helper" <"$1/1" &&
+    place 644 "$gate" <"$1/2" &&
+    place 755 "$deadman" <"$1/3" &&
+    place 644 "$watch" <"$1/4" &&
+    place 644 "$at_start" <"$1/5" || exit 1
   link=$units/basic.target.wants/${at_start##*/}
   [ -L "$link" ] || { ln -s "$at_start" "$link" && durable "${link%/*}"; }
-}
+)
 
 init_arm() { # SERVICE [--no-block]: from now on its transaction is watched
   systemctl restart ${2:+"$2"} "deployer-revert@$1.service"

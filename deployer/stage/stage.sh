@@ -15,8 +15,8 @@ new=$releases/.staging-$release
 
 give_up() { rm -rf "$new"; fail "$@"; }
 
-enter "$service"
-take_lock "$service" "$seal" "$break"
+# Not under the mutex any longer than for this: bytes come from afar, and may never come.
+(enter "$service" && take_lock "$service" "$seal" "$break") || exit 1
 
 if ! id -u "$user" >/dev/null 2>&1; then
   if command -v useradd >/dev/null; then
@@ -62,6 +62,8 @@ found=${found%% *}
 point stage.verified
 
 durable "$new/$binary" "$new/.env" "$new/$service.service" "$new/release.json" "$new"
+enter "$service"
+{ is_ours "$service" && [ "$left" -gt 0 ]; } || give_up stale "the lock of $service is not this run's any more"
 mark "$service" "$release" staged || give_up cannot_write "cannot write $state/$service/unproven/$release"
 mv "$new" "$releases/$release" || give_up cannot_write "cannot make $releases/$release"
 durable "$releases" "/opt/$service"

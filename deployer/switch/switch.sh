@@ -11,12 +11,21 @@ service=$1 kind=$2 release=$3 before=$4 start=$5
 shift 5
 root=/opt/$service
 
+# Before the mutex is taken: what comes from afar may never come.
+helpers=$(mktemp -d /run/deployer.XXXXXX) || fail cannot_write "cannot write in /run"
+trap 'rm -rf "$helpers"' EXIT
+number=0
+for size; do
+  number=$((number + 1))
+  take "$size" >"$helpers/$number" || fail cannot_write "cannot write in /run"
+done
+
 enter "$service"
 { is_ours "$service" && [ "$left" -gt 0 ]; } || fail lock_lost "the lock of $service is not this run's any more"
 [ ! -e "$state/$service/transaction" ] || fail stale "a transaction is open"
 [ -f "$root/releases/$release/release.json" ] || fail no_release "the release $release is not on this host"
 point switch.locked
-init_helpers "$@" || fail cannot_write "cannot install the helpers of units"
+init_helpers "$helpers" || fail cannot_write "cannot install the helpers of units"
 if [ "$kind" != start ]; then
   if [ "$before" != - ]; then
     ln -sfn "releases/$before" "$root/.current.before" || fail cannot_write "cannot make $root/.current.before"

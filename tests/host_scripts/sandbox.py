@@ -48,22 +48,32 @@ class Sandbox:
     def run_text(self, script: str, args: Sequence[str] = (), stdin: bytes = b"", *, before: str = "") -> str:
         """The output of a script, sent as the deployer sends it; stderr is part of a failing assertion."""
         body = assemble(script, tuple(args))
+        done = subprocess.run(
+            self._command(len(body), before), input=body + stdin, capture_output=True, timeout=60, check=False
+        )
+        hello, _, said = done.stdout.decode(errors="replace").partition("\n")
+        assert hello == HELLO, done.stderr.decode()
+        return said
+
+    def start(self, names: Sequence[str], args: Sequence[str], stdin: bytes) -> subprocess.Popen[bytes]:
+        """Send a script and `stdin`, and then neither more nor an end: the line has gone silent."""
+        body = assemble(read_script(*names), tuple(args))
+        process = subprocess.Popen(
+            self._command(len(body), ""), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert process.stdin
+        process.stdin.write(body + stdin)
+        process.stdin.flush()
+        return process
+
+    def _command(self, length: int, before: str) -> list[str]:
         lines = [f"mount --bind {self.root}/{name} /{name}" for name in _SCRATCH]
         lines.append(before)
         if self.flavour == "busybox":
             lines += [f"mount --bind {self.root}/empty /usr/{name}" for name in ("sbin", "local")]
             lines.append(f"mount --bind {self.root}/bin /usr/bin")
-        lines.append(f"exec {boot_command(len(body))}")
-        done = subprocess.run(
-            ["unshare", "--mount", "sh", "-ec", "\n".join(filter(None, lines))],
-            input=body + stdin,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
-        hello, _, said = done.stdout.decode(errors="replace").partition("\n")
-        assert hello == HELLO, done.stderr.decode()
-        return said
+        lines.append(f"exec {boot_command(length)}")
+        return ["unshare", "--mount", "sh", "-ec", "\n".join(filter(None, lines))]
 
 
 def install_busybox(folder: Path) -> None:

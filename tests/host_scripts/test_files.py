@@ -13,6 +13,7 @@ import zstandard
 
 from deployer.observe.observation import parse_observation
 from deployer.remote.script import read_script
+from tests.e2e.machine import eventually
 from tests.host_scripts.sandbox import FLAVOURS, Sandbox
 
 if TYPE_CHECKING:
@@ -50,6 +51,32 @@ def stage(
     seal = sandbox.run_text(f"{read_script('remote/prelude.sh', STATE)}\nseal app").strip()
     args = [*OWNER, "app", seal, "-", release, "daemon", "server", sha256, encoding, *sizes]
     return sandbox.run(STAGE, args, ENV + UNIT + ABOUT + payload, before=before)
+
+
+def test_a_line_that_falls_silent_during_the_upload_keeps_nobody_out(sandbox: Sandbox) -> None:
+    sizes = [str(len(part)) for part in (ENV, UNIT, ABOUT)]
+    digest = hashlib.sha256(BINARY).hexdigest()
+    args = [*OWNER, "app", "0:", "-", "r1", "daemon", "server", digest, "plain", *sizes]
+    silent = sandbox.start(STAGE, args, ENV + UNIT + ABOUT + BINARY[:1000])
+    try:
+        eventually(lambda: (sandbox.opt / "app/releases/.staging-r1/server").exists(), what="the upload")
+        other = [
+            "run2",
+            "bob@ci",
+            "43",
+            "-",
+            "60",
+            "app",
+            "0:",
+            OWNER[0],
+            "-",
+        ]  # which knows that run1 is dead
+        assert sandbox.run(("remote/prelude.sh", STATE, "transaction/lock.sh"), other) == "= about app\n"
+        said, _ = silent.communicate(BINARY[1000:], timeout=30)  # it goes on after all
+    finally:
+        silent.kill()
+    assert "failed stale the lock of app is not this run's any more" in said.decode()
+    assert list((sandbox.opt / "app/releases").iterdir()) == []
 
 
 def mode(path: Path) -> str:
