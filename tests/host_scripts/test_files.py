@@ -59,7 +59,7 @@ def test_a_line_that_falls_silent_during_the_upload_keeps_nobody_out(sandbox: Sa
     args = [*OWNER, "app", "0:", "-", "r1", "daemon", "server", digest, "plain", *sizes]
     silent = sandbox.start(STAGE, args, ENV + UNIT + ABOUT + BINARY[:1000])
     try:
-        eventually(lambda: (sandbox.opt / "app/releases/.staging-r1/server").exists(), what="the upload")
+        eventually((sandbox.opt / "app/releases/.staging-r1/server").exists, what="the upload")
         other = [
             "run2",
             "bob@ci",
