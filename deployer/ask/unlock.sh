@@ -1,5 +1,6 @@
 # shellcheck shell=sh
 # unlock.sh BY SERVICE... - break the locks, whoever holds them; an open transaction is then put back by the host.
+[ "$(id -u)" = 0 ] || fail not_root "this needs root: set become: true, or connect as root"
 breaker=$1
 shift
 for service; do

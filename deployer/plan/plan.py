@@ -112,18 +112,21 @@ def plan_rollback(
     release = _earlier(seen, to)
     stopped = seen.stopped_by_operator and not start
     changes = []
-    if release != seen.current:
+    there = release == seen.current
+    if there and seen.unit and seen.unit.active in {"inactive", "failed"} and not stopped:
+        changes.append(Change(kind="start", detail=_why_start(seen)))
+    elif not there:
         changes.append(Change(kind="rollback", detail=f"{seen.current or 'none'} -> {release}"))
         _refuse_what_cannot_run(service, observation, stage=False)
     return ServicePlan(
         service=service,
         files=release_files(service),
         changes=tuple(changes),
-        kind="rollback",
+        kind="start" if there else "rollback",
         release=release,
         encoding="",
         previous=_previous(seen, release),
-        start=not stopped,
+        start=not stopped and bool(changes),
         stopped_by_operator=stopped,
         seal=seen.seal,
     )
@@ -217,11 +220,18 @@ def _state_changes(
             detail = f"start at boot: {seen.at_boot} -> {init.at_boot(service)}"
             changes.append(Change(kind="boot", detail=detail))
         if unit.active in {"inactive", "failed"} and not stopped:
-            why = "its operator stopped it" if seen.stopped_by_operator else f"it is {unit.active}"
-            changes.append(Change(kind="start", detail=why))
+            changes.append(Change(kind="start", detail=_why_start(seen)))
         elif unit.active == "activating" and unit.restarts:
             changes.append(Change(kind="start", detail="it crashed and waits to be restarted"))
     return changes
+
+
+def _why_start(seen: ServiceObservation) -> str:
+    return (
+        "its operator stopped it"
+        if seen.stopped_by_operator or not seen.unit
+        else f"it is {seen.unit.active}"
+    )
 
 
 def _refuse_what_is_not_ours(service: Service, observation: Observation, seen: ServiceObservation) -> None:

@@ -120,6 +120,13 @@ def test_a_service_that_was_stopped_is_rolled_back_and_started_only_if_that_is_w
     assert (plan.release, plan.start, plan.stopped_by_operator) == ("2", start, not start)
 
 
+@pytest.mark.parametrize("start", [True, False])
+def test_where_it_is_already_there_it_can_still_be_started(*, start: bool) -> None:
+    plan = back(seen("3", **STOPPED), to="3", start=start)
+    assert (plan.kind, plan.changed, plan.start) == ("start", start, start)
+    assert [change.detail for change in plan.changes] == ["its operator stopped it"] * start
+
+
 @pytest.mark.parametrize("start", [False, True])
 def test_a_service_that_was_stopped_is_deployed_and_started_only_if_that_is_wanted(*, start: bool) -> None:
     now = dt.datetime(2025, 6, 1, tzinfo=dt.UTC)
