@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Talk = Callable[[socket.socket], None]
 
-TIMEOUT = 0.4
+TIMEOUT = 1.0  # short for a test, and long for a busy machine
 
 
 @contextmanager
