@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,11 +53,10 @@ class Watcher(threading.Thread):
 
     def run(self) -> None:
         while not self._enough.is_set():
-            for place in Path("/proc").glob("[0-9]*/cmdline"):
-                try:
-                    self.seen.add(place.read_bytes())
-                except OSError:  # it ended
-                    continue
+            for process in Path("/proc").iterdir():
+                if process.name.isdigit():
+                    with suppress(OSError):  # it ended
+                        self.seen.add((process / "cmdline").read_bytes())
 
     def stop(self) -> None:
         self._enough.set()

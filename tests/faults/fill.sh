@@ -1,18 +1,19 @@
 #!/bin/sh
 # fill.sh - a small disk under a folder of the host, filled to the brim, emptied; or a folder read-only.
 #
-#   fill.sh mount|unmount|fill|empty|lock|unlock FOLDER [SIZE]
+#   fill.sh mount|unmount|fill|empty|lock|unlock FOLDER [FREE]
 #
-# The disk is a tmpfs that begins with what the folder holds.
+# The disk is a tmpfs that begins with what the folder holds, and has FREE MiB (128m) for more.
 set -eu
-what=$1 folder=$2 size=${3:-}
+what=$1 folder=$2 free=${3:-}
 disk=/run/faults$folder
 
 case $what in
   mount)
     mkdir -p "$disk"
     inodes=$(($(find "$folder" | wc -l) + 150))
-    mount -t tmpfs -o "size=$size,nr_inodes=$inodes,mode=755" faults "$disk"
+    used=$(du -sm "$folder" | cut -f 1)
+    mount -t tmpfs -o "size=$((used + ${free%m}))m,nr_inodes=$inodes,mode=755" faults "$disk"
     cp -a "$folder/." "$disk"
     mount --bind "$disk" "$folder"
     ;;
