@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import getpass
 import math
 import os
@@ -101,6 +102,7 @@ def run(
     interrupt = Interrupt()
     connector = Connector(ask_passphrase=ask_passphrase)
     connector.prepare([host.target for play in loaded.plays for host in play.hosts])
+    gc.enable()  # cli.main turned it off
     check = options.goal is Goal.CHECK
     by = whoami()
     goal = "rollback" if options.rollback and not check else options.goal.value

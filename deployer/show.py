@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -69,6 +70,7 @@ def _answers(
     hosts = hosts_with_services(load(load_options, environ=os.environ).plays)
     connector = Connector(ask_passphrase=options.ask_passphrase)
     connector.prepare([host.target for host in hosts])
+    gc.enable()  # cli.main turned it off
 
     def one(remote: Remote, host: DesiredHost) -> _T:
         return question(remote, [service.name for service in host.services])

@@ -50,7 +50,9 @@ finish() ( # SERVICE KIND RELEASE BEFORE PID KEEP
 all=$*
 # shellcheck disable=SC2086  # words without spaces
 set -- $all
-while [ $# -gt 0 ]; do check "$1" "$2" "$5"; shift 6; done
+if [ $# -gt 6 ]; then # all or none; one service is checked only under its mutex
+  while [ $# -gt 0 ]; do check "$1" "$2" "$5"; shift 6; done
+fi
 point commit.checked
 # shellcheck disable=SC2086
 set -- $all

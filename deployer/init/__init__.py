@@ -4,6 +4,7 @@ from deployer.init.state import UnitState
 from deployer.init.systemd import (
     SCRIPT,
     at_boot,
+    helper_digests,
     helper_files,
     parse_states,
     render_unit,
@@ -15,6 +16,7 @@ __all__ = [
     "SCRIPT",
     "UnitState",
     "at_boot",
+    "helper_digests",
     "helper_files",
     "parse_states",
     "render_unit",

@@ -7,6 +7,7 @@ deadman=/usr/local/libexec/deployer-revert
 watch=$units/deployer-revert@.service
 at_start=$units/deployer-revert.service
 stopped=/var/lib/unless-stopped    # helper's memory of manual stops, one file a unit
+reload=no                          # yes: a unit file that systemd may have read was replaced; reading all anew is slow
 
 init_facts() { # fact init NAME VERSION
   if [ -d /run/systemd/system ]; then
@@ -46,20 +47,33 @@ init_marks() { # SERVICE: at_boot and stopped_by_operator, as words
   ! init_was_stopped "$1" || say "stopped_by_operator"
 }
 
-init_helpers() ( # FOLDER: install what units call, its files 1 to 5
-  mkdir -p "${helper%/*}" "$units/basic.target.wants" || exit 1
-  exec 8<"${helper%/*}"
-  flock 8 || exit 1    # deploys of other services install them, too
-  place 755 "$helper" <"$1/1" &&
-    place 644 "$gate" <"$1/2" &&
-    place 755 "$deadman" <"$1/3" &&
-    place 644 "$watch" <"$1/4" &&
-    place 644 "$at_start" <"$1/5" || exit 1
-  link=$units/basic.target.wants/${at_start##*/}
-  [ -L "$link" ] || { ln -s "$at_start" "$link" && durable "${link%/*}"; }
-)
+init_helpers() { # FOLDER: install what units call, its files 1 to 5, all or none
+  mkdir -p "${helper%/*}" || return 1
+  replace_helpers "$1" 8<"${helper%/*}"
+}
 
-init_arm() { # SERVICE [--no-block]: from now on its transaction is watched
+replace_helpers() {
+  flock 8 || return 1    # deploys of other services install them, too
+  number=0
+  for file in "$helper" "$gate" "$deadman" "$watch" "$at_start"; do
+    number=$((number + 1))
+    cp "$1/$number" "$file.new" || return 1
+    case $file in "$units"/*) [ ! -e "$file" ] || reload=yes ;; esac
+  done
+  chmod 755 "$helper.new" "$deadman.new" &&
+    chmod 644 "$gate.new" "$watch.new" "$at_start.new" &&
+    durable "$helper.new" "$gate.new" "$deadman.new" "$watch.new" "$at_start.new" || return 1
+  for file in "$helper" "$gate" "$deadman" "$watch" "$at_start"; do
+    mv -f "$file.new" "$file" || return 1
+  done
+  durable "${helper%/*}" "$units"
+}
+
+init_arm() { # SERVICE [--no-block]: from now on its transaction is watched, and after a boot
+  link=$units/basic.target.wants/${at_start##*/}
+  if [ ! -L "$link" ]; then
+    mkdir -p "${link%/*}" && ln -s "$at_start" "$link" && durable "${link%/*}" || return 1
+  fi
   systemctl restart ${2:+"$2"} "deployer-revert@$1.service"
 }
 
@@ -67,13 +81,21 @@ init_install() { # SERVICE UNIT_FILE: make UNIT_FILE the service's unit, and let
   unit=$units/$1.service
   if ! cmp -s "$2" "$unit"; then
     # Links that only the old unit asked for must go before it does.
-    [ ! -e "$unit" ] || systemctl disable --quiet --no-reload "$1.service" || return 1
+    if [ -e "$unit" ]; then
+      systemctl disable --quiet --no-reload "$1.service" || return 1
+      reload=yes
+    fi
     place 644 "$unit" <"$2" || return 1
   fi
   if grep -q '^\[Install\]' "$unit"; then
     systemctl enable --quiet --no-reload "$1.service" || return 1
   fi
-  systemctl daemon-reload
+  if [ "$reload" = yes ] || ! init_has_read "$1"; then systemctl daemon-reload; fi
+}
+
+init_has_read() { # SERVICE: whether systemd knows its units as they are on the disk; new ones it reads when asked
+  set -- "$1.service" "unless-stopped@$1.service" "deployer-revert@$1.service"
+  case $(systemctl show -p LoadState -p NeedDaemonReload "$@") in *=not-found* | *=yes*) return 1 ;; esac
 }
 
 init_main_pid() { # SERVICE: the main process if the service is up and never had to be restarted, else 0

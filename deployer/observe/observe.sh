@@ -14,20 +14,33 @@ for tool in zstd gzip curl wget bash perl nc flock; do
   ! command -v "$tool" >/dev/null 2>&1 || say "tool $tool"
 done
 
-disk() { # FOLDER: free KiB and mount options of the file system that holds, or would hold, it
-  at=$1
-  while [ ! -d "$at" ]; do at=${at%/*}; at=${at:-/}; done
-  df -Pk "$at" 2>/dev/null | {
-    read -r _
-    read -r _ _ _ free _ mounted
-    options=
-    while read -r _ point _ found _; do [ "$point" != "$mounted" ] || options=$found; done </proc/self/mounts
-    say "disk $1 $free ${options:-unknown}"
-  }
+mount_options() { # MOUNT_POINT: of the last mount there, which is the one on top
+  options=unknown
+  while read -r _ point _ found _; do [ "$point" != "$1" ] || options=$found; done </proc/self/mounts
 }
-disk /opt
-disk /etc
-disk /var/lib
+
+disks() { # FOLDER...: free KiB and mount options of the file system that holds, or would hold, each
+  places=
+  for at; do
+    while [ ! -d "$at" ]; do at=${at%/*}; at=${at:-/}; done
+    places="$places $at"
+  done
+  # shellcheck disable=SC2086  # words
+  found=$(df -Pk $places 2>/dev/null) || return 0
+  seen=
+  {
+    read -r _
+    for folder; do
+      read -r _ _ _ free _ mounted
+      [ "$mounted" = "$seen" ] || mount_options "$mounted"
+      seen=$mounted
+      say "disk $folder $free $options"
+    done
+  } <<LINES
+$found
+LINES
+}
+disks /opt /etc /var/lib
 
 services=
 files=
@@ -55,7 +68,7 @@ while [ $# -gt 0 ]; do
   if [ "$also" = before ] && [ -r "$state/$service/ledger" ]; then
     sed -n "s/^[^ ]* deploy release=${link##*/} before=\([^ ]*\) run=\([^ ]*\) .*/before \1 \2/p" "$state/$service/ledger" | tail -n 1
   fi
-  say "seal $(seal "$service")"
+  say "seal $(seal "$service" "$link")"
   ! read_lock "$service" || say "lock $(show_lock)"
   if read_transaction "$service"; then say "transaction run=$t_run by=$t_by before=$t_before after=$t_after"; fi
   init_marks "$service"

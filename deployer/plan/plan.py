@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 
 from deployer import init
@@ -49,6 +48,7 @@ class ServicePlan:
     previous: str | None  # the good release to go back to
     start: bool  # restart it; False when its operator stopped it, or nothing that it runs from changes
     stopped_by_operator: bool  # and stays so
+    helpers: bool  # whether the files that units lean on are missing there, or are others
     seal: str  # of the observation this was made from
 
     @property
@@ -94,6 +94,7 @@ def plan_service(
         previous=_previous(seen, release),
         start=not stopped and (stage or any(change.kind == "start" for change in changes)),
         stopped_by_operator=stopped,
+        helpers=bool(_missing_helpers(observation)),
         seal=seen.seal,
     )
 
@@ -128,6 +129,7 @@ def plan_rollback(
         previous=_previous(seen, release),
         start=not stopped and bool(changes),
         stopped_by_operator=stopped,
+        helpers=bool(_missing_helpers(observation)),
         seal=seen.seal,
     )
 
@@ -207,11 +209,7 @@ def _state_changes(
     """What an install or a start of the release that is there can bring; a new release brings it anyway."""
     if restarting:
         return []
-    changes = []
-    for path, text in init.helper_files().items():
-        found = observation.files.get(path)
-        if found is None or found.sha256 != sha256(text.encode()).hexdigest():
-            changes.append(Change(kind="helper", detail=f"install {path}"))
+    changes = [Change(kind="helper", detail=f"install {path}") for path in _missing_helpers(observation)]
     unit = seen.unit
     if unit is not None:
         if unit.stale:
@@ -224,6 +222,11 @@ def _state_changes(
         elif unit.active == "activating" and unit.restarts:
             changes.append(Change(kind="start", detail="it crashed and waits to be restarted"))
     return changes
+
+
+def _missing_helpers(observation: Observation) -> list[str]:
+    found = {path: file.sha256 for path, file in observation.files.items()}
+    return [path for path, sha256 in init.helper_digests().items() if found.get(path) != sha256]
 
 
 def _why_start(seen: ServiceObservation) -> str:

@@ -32,7 +32,7 @@ def switch(remote: Remote, host: str, plan: ServicePlan, *, owner: Owner, emit: 
     """
     service = plan.service
     emit(StageStarted(host=host, stage="switch", service=service.name))
-    helpers = [text.encode() for text in init.helper_files().values()]
+    helpers = [text.encode() for text in init.helper_files().values()] if plan.helpers else []
     args = (
         *owner.args,
         service.name,

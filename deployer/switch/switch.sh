@@ -4,7 +4,7 @@
 #   switch.sh RUN BY PID FROM LEASE SERVICE KIND RELEASE BEFORE START HELPERS_SIZE...
 #     KIND: deploy or rollback, which open a transaction and can be undone; or start, of the current release
 #     BEFORE: the good release to go back to, or -; START: yes, or no for a service its operator stopped
-#     standard input: the init system's helper files
+#     standard input: the init system's helper files; none if those that are there are the same
 owner "$@"
 shift 5
 service=$1 kind=$2 release=$3 before=$4 start=$5
@@ -12,8 +12,11 @@ shift 5
 root=/opt/$service
 
 # Before the mutex is taken: what comes from afar may never come.
-helpers=$(mktemp -d /run/deployer.XXXXXX) || fail cannot_write "cannot write in /run"
-trap 'rm -rf "$helpers"' EXIT
+helpers=
+if [ $# -gt 0 ]; then
+  helpers=$(mktemp -d /run/deployer.XXXXXX) || fail cannot_write "cannot write in /run"
+  trap 'rm -rf "$helpers"' EXIT
+fi
 number=0
 for size; do
   number=$((number + 1))
@@ -25,7 +28,7 @@ enter "$service"
 [ ! -e "$state/$service/transaction" ] || fail stale "a transaction is open"
 [ -f "$root/releases/$release/release.json" ] || fail no_release "the release $release is not on this host"
 point switch.locked
-init_helpers "$helpers" || fail cannot_write "cannot install the helpers of units"
+[ -z "$helpers" ] || init_helpers "$helpers" || fail cannot_write "cannot install the helpers of units"
 if [ "$kind" != start ]; then
   if [ "$before" != - ]; then
     ln -sfn "releases/$before" "$root/.current.before" || fail cannot_write "cannot make $root/.current.before"
