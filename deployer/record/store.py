@@ -6,14 +6,15 @@ import json
 import os
 import re
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deployer.errors import LoadError, Problem
 from deployer.record.record import as_plain, parse_record
+from deployer.xdg import xdg_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from deployer.record.record import RunRecord
 
@@ -30,15 +31,8 @@ class Store:
 
     @property
     def folder(self) -> Path:
-        """`$XDG_STATE_HOME/deployer/runs` (XDG Base Directory Specification).  Raises FileNotFoundError."""
-        named = Path(self._environ.get("XDG_STATE_HOME", ""))
-        if named.is_absolute():
-            return named / "deployer/runs"
-        try:
-            return Path("~/.local/state/deployer/runs").expanduser()
-        except RuntimeError:
-            message = "there is no home directory; set XDG_STATE_HOME"
-            raise FileNotFoundError(2, message) from None
+        """`$XDG_STATE_HOME/deployer/runs`.  Raises FileNotFoundError."""
+        return xdg_folder(self._environ, "XDG_STATE_HOME", ".local/state") / "runs"
 
     def write(self, record: RunRecord) -> None:
         """Put the record in the place of the one before.  Raises OSError."""
