@@ -70,6 +70,7 @@ class Flavour:
     name: str
     suite: str
     systemd: int
+    more: tuple[str, ...] = ()  # packages
 
     @property
     def digest(self) -> str:
@@ -81,6 +82,7 @@ FLAVOURS = {
     flavour.name: flavour
     for flavour in (
         Flavour(name="debian12", suite="bookworm", systemd=252),
-        Flavour(name="debian13", suite="trixie", systemd=257),
+        # Not every host has zstd: an upload must do without it, and may use it.
+        Flavour(name="debian13", suite="trixie", systemd=257, more=("zstd",)),
     )
 }

@@ -45,7 +45,7 @@ def _build(flavour: Flavour, root: Path, *, lock: int) -> None:
         "--quiet",
         "--mode=root",
         "--variant=minbase",
-        f"--include={','.join(recipe.PACKAGES)}",
+        f"--include={','.join((*recipe.PACKAGES, *flavour.more))}",
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in recipe.UNPACKED_NOT),
         *_apt_options(),
         flavour.suite,
