@@ -3,7 +3,8 @@
 #
 #   stage.sh RUN BY PID FROM LEASE SERVICE SEAL BREAK RELEASE USER BINARY SHA256 ENCODING ENV_SIZE UNIT_SIZE JSON_SIZE
 #     SEAL, BREAK: as lock.sh has them
-#     ENCODING: plain, gzip or zstd; or link:OTHER, the binary of release OTHER is the same
+#     ENCODING: plain, gzip or zstd; patch:OTHER, what makes it from the binary of release OTHER; or link:OTHER,
+#       which has the same
 #     standard input: .env, the unit, release.json, then the binary as ENCODING says
 owner "$@"
 shift 5
@@ -14,6 +15,12 @@ releases=/opt/$service/releases
 new=$releases/.staging-$release
 
 give_up() { rm -rf "$new"; fail "$@"; }
+
+binary_of() { # RELEASE: its binary, which may have had another name
+  for file in "$releases/$1"/*; do
+    case ${file##*/} in "$service.service" | release.json) ;; *) say "$file" ;; esac
+  done
+}
 
 # Not under the mutex any longer than for this: bytes come from afar, and may never come.
 (enter "$service" && take_lock "$service" "$seal" "$break") || exit 1
@@ -47,14 +54,16 @@ case $encoding in
   plain) cat >"$new/$binary" ;;
   gzip) gzip -dc >"$new/$binary" ;;
   zstd) zstd -dcq >"$new/$binary" ;;
+  patch:*) zstd -dcq --patch-from="$(binary_of "${encoding#patch:}")" >"$new/$binary" ;;
   link:*)
-    ln "$releases/${encoding#link:}/$binary" "$new/$binary" 2>/dev/null ||
-      cp "$releases/${encoding#link:}/$binary" "$new/$binary" ;;
+    old=$(binary_of "${encoding#link:}")
+    ln "$old" "$new/$binary" 2>/dev/null || cp "$old" "$new/$binary" ;;
   *) give_up bad_encoding "unknown encoding $encoding" ;;
 esac || give_up cannot_write "cannot write $new/$binary"
 chmod 755 "$new/$binary"
 point stage.received
 
+# Of the file, not of what went by on the way to it: a read from memory costs less than a tee.
 found=$(sha256sum "$new/$binary")
 found=${found%% *}
 [ "$found" = "$sha256" ] || give_up digest_mismatch "$binary arrived damaged: its digest is $found"

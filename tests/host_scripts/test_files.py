@@ -6,10 +6,10 @@ import gzip
 import hashlib
 import os
 import stat
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-import zstandard
 
 from deployer.observe.observation import parse_observation
 from deployer.remote.script import read_script
@@ -35,6 +35,17 @@ def sandbox(request: pytest.FixtureRequest, tmp_path: Path) -> Sandbox:
     made = Sandbox(flavour=request.param, root=tmp_path)
     made.prepare()
     return made
+
+
+OLD = b"#!/bin/sh\n" + BINARY[150_000:] + BINARY[:150_000]
+
+
+def zstd(content: bytes, *options: str) -> bytes:
+    """What the command makes of it; a patch from the file of `--patch-from`, for one."""
+    words = ["zstd", "-cq", *options]
+    if any(option.startswith("--patch-from") for option in options):
+        words.append(f"--stream-size={len(content)}")
+    return subprocess.run(words, input=content, stdout=subprocess.PIPE, check=True).stdout
 
 
 def stage(
@@ -97,7 +108,7 @@ def test_a_release_is_staged_whole(sandbox: Sandbox, encoding: str) -> None:
     payload = {
         "plain": BINARY,
         "gzip": gzip.compress(BINARY, 1),
-        "zstd": zstandard.ZstdCompressor().compress(BINARY),
+        "zstd": zstd(BINARY),
     }[encoding]
     assert stage(sandbox, encoding=encoding, payload=payload) == "staged r1\n"
     release = sandbox.opt / "app/releases/r1"
@@ -121,6 +132,57 @@ def test_a_binary_that_is_there_already_is_linked_and_not_sent(sandbox: Sandbox)
     assert stage(sandbox, "r2", encoding="link:r1", payload=b"") == "staged r2\n"
     one, two = (sandbox.opt / f"app/releases/{name}/server" for name in ("r1", "r2"))
     assert one.stat().st_ino == two.stat().st_ino
+
+
+def test_what_is_linked_may_have_had_another_name(sandbox: Sandbox) -> None:
+    stage(sandbox)
+    folder = sandbox.opt / "app/releases/r1"
+    (folder / "server").rename(folder / "server-1.0")
+    assert stage(sandbox, "r2", encoding="link:r1", payload=b"") == "staged r2\n"
+    assert (sandbox.opt / "app/releases/r2/server").read_bytes() == BINARY
+
+
+@pytest.mark.parametrize("name", ["server", "server-1.0"])
+def test_a_patch_makes_the_binary_from_that_of_another_release(
+    sandbox: Sandbox, tmp_path: Path, name: str
+) -> None:
+    stage(sandbox, payload=OLD, sha256=hashlib.sha256(OLD).hexdigest())
+    folder = sandbox.opt / "app/releases/r1"
+    (folder / "server").rename(folder / name)
+    (tmp_path / "old").write_bytes(OLD)
+    patch = zstd(BINARY, f"--patch-from={tmp_path / 'old'}")
+    assert len(patch) < len(BINARY) / 10
+    said = stage(sandbox, "r2", encoding="patch:r1", payload=patch)
+    if sandbox.flavour == "busybox":  # it has no zstd
+        assert said.startswith("failed cannot_write ")
+        assert [path.name for path in (sandbox.opt / "app/releases").iterdir()] == ["r1"]
+        return
+    assert said == "staged r2\n"
+    assert (sandbox.opt / "app/releases/r2/server").read_bytes() == BINARY
+    assert mode(sandbox.opt / "app/releases/r2/server") == "755 root:root"
+    assert (folder / name).read_bytes() == OLD
+
+
+@pytest.mark.parametrize("damage", ["another binary", "no binary", "no release", "cut off"])
+def test_a_patch_that_does_not_give_the_binary_leaves_nothing_behind(
+    sandbox: Sandbox, tmp_path: Path, damage: str
+) -> None:
+    stage(sandbox, payload=OLD, sha256=hashlib.sha256(OLD).hexdigest())
+    (tmp_path / "old").write_bytes(OLD)
+    patch = zstd(BINARY, f"--patch-from={tmp_path / 'old'}")
+    old = sandbox.opt / "app/releases/r1/server"
+    match damage:
+        case "another binary":
+            old.write_bytes(OLD[::-1])
+        case "no binary":
+            old.unlink()
+        case "cut off":
+            patch = patch[:-1]
+    said = stage(
+        sandbox, "r2", encoding="patch:none" if damage == "no release" else "patch:r1", payload=patch
+    )
+    assert said.startswith(("failed cannot_write ", "failed digest_mismatch "))
+    assert [path.name for path in (sandbox.opt / "app/releases").iterdir()] == ["r1"]
 
 
 @pytest.mark.parametrize(
