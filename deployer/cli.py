@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import signal
 import sys
 from contextlib import suppress
@@ -32,6 +33,7 @@ Examples:
   deployer run prod -i hosts.ini -b -K      another inventory; sudo that asks for a password
   deployer run prod --step                  asks before each batch of `serial`
   deployer run prod --retry last            only the hosts that the last run lost
+  deployer run prod --bwlimit 500k          500 KiB per second for all uploads together
   deployer run prod --json | jq .event      one JSON object per line, for programs
 
 \b
@@ -101,6 +103,21 @@ class _Duration(click.ParamType[float]):
         if seconds < self._minimum:
             self.fail(f"{value!r} is shorter than {self._minimum:g}s", param, ctx)
         return seconds
+
+
+class _Rate(click.ParamType[float]):
+    """Bytes per second from `500k`, `1.5m` or a bare number of KiB, as rsync reads its --bwlimit."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read what was typed."""
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([kmg]?)", str(value), re.ASCII | re.IGNORECASE)
+        if not found:
+            self.fail(f"{value!r} must be KiB per second, or a rate such as 500k, 1.5m or 1g", param, ctx)
+        number, unit = found.groups()
+        factor: int = 1024 ** " kmg".index(unit.lower() or "k")
+        return float(number) * factor
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -224,10 +241,17 @@ def _rollout_options(command: Callable[..., Any]) -> Callable[..., Any]:
     metavar="RUN",
     help="Only the hosts that RUN lost: a run's id or its beginning, or `last`.",
 )
+@click.option(
+    "--bwlimit",
+    type=_Rate(),
+    default="0",
+    metavar="RATE",
+    help="Upload no faster than this, all hosts together: KiB per second, or 500k, 1.5m; 0: no limit.",
+)
 @click.option("--diff", is_flag=True, help="Show changes of the unit, and names of changed variables.")
 def run(**words: Any) -> int:
     """Deploy what PLAYBOOK says."""
-    return _roll_out(words, diff=words["diff"], retry=words["retry"] or "")
+    return _roll_out(words, diff=words["diff"], retry=words["retry"] or "", bwlimit=words["bwlimit"])
 
 
 @cli.command(epilog=_ROLLBACK_EXAMPLES)

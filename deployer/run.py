@@ -29,6 +29,8 @@ from deployer.report.events import RunFinished, RunStarted
 from deployer.report.question import ask
 from deployer.report.report import reporting
 from deployer.rollout import Interrupt, heeding, roll_out
+from deployer.stage.bandwidth import Bandwidth
+from deployer.stage.cache import Cache
 from deployer.stage.encode import Payloads
 from deployer.stage.stage import Stager
 from deployer.transaction.keeper import Keeper
@@ -65,6 +67,7 @@ class RunOptions:
     start: bool = False  # services that their operator stopped, too
     lock_wait: float = 0.0  # seconds
     deadline: float = 60.0  # seconds of silence after which hosts go back by themselves and locks are free
+    bwlimit: float = 0.0  # bytes per second of all uploads together; 0: no limit
     retry: str = ""  # the id of a run, or "last": only the hosts that it lost
 
 
@@ -123,14 +126,21 @@ def run(
             )
         )
         owner = Owner.of_this_process(run=run_id, by=by, lease=math.ceil(options.deadline))
+        payloads = Payloads(Cache(os.environ, note=note))
         context = Context(
             goal=options.goal,
             also=_also(options),
-            plan=_planner(options, now),
+            plan=_planner(options, now, payloads),
             connect=connector.connect,
             emit=emit,
             clock=clock,
-            stager=Stager(owner=owner, version=__version__, payloads=Payloads(), emit=emit),
+            stager=Stager(
+                owner=owner,
+                version=__version__,
+                payloads=payloads,
+                bandwidth=Bandwidth(options.bwlimit, clock),
+                emit=emit,
+            ),
             keeper=Keeper(owner),
         )
         with context.keeper.keeping():
@@ -152,10 +162,12 @@ def run(
     return code
 
 
-def _planner(options: RunOptions, now: datetime) -> Callable[[Service, Observation], ServicePlan]:
+def _planner(
+    options: RunOptions, now: datetime, payloads: Payloads
+) -> Callable[[Service, Observation], ServicePlan]:
     if options.rollback:
         return partial(plan_rollback, to=options.to, start=options.start)
-    return partial(plan_service, now=now, start=options.start)
+    return partial(plan_service, now=now, start=options.start, references=payloads.references())
 
 
 def _also(options: RunOptions) -> Also:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from deployer import init
 from deployer.desired import (
@@ -25,6 +28,8 @@ from deployer.pipeline import Context, Goal
 from deployer.plan.plan import plan_service
 from deployer.plan.release import release_files
 from deployer.secret import Secret
+from deployer.stage.bandwidth import Bandwidth
+from deployer.stage.cache import Cache
 from deployer.stage.encode import Payloads
 from deployer.stage.stage import Stager
 from deployer.target import Target
@@ -168,6 +173,12 @@ def make_context(
         connect=connect,
         emit=emit,
         clock=clock,
-        stager=Stager(owner=owner, version="1", payloads=Payloads(), emit=emit),
+        stager=Stager(
+            owner=owner,
+            version="1",
+            payloads=Payloads(Cache(os.environ, note=pytest.fail)),
+            bandwidth=Bandwidth(0, clock),
+            emit=emit,
+        ),
         keeper=Keeper(owner),
     )

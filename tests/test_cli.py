@@ -128,6 +128,9 @@ def test_the_help_of_run_names_the_exit_codes(deployer: Deployer) -> None:
         (["run", "site", "--forks", "many"], "'many' is not a valid integer"),
         (["run", "site", "-T", "0"], "0.0 is not in the range x>=0.1"),
         (["run", "site", "--limit"], "Option '--limit' requires an argument"),
+        (["run", "site", "--bwlimit", "fast"], "'fast' must be KiB per second, or a rate such as 500k"),
+        (["run", "site", "--bwlimit", "-1"], "'-1' must be KiB per second"),
+        (["rollback", "site", "--bwlimit", "1m"], "No such option"),  # it uploads nothing
         (["validate"], "Missing argument 'PLAYBOOK'"),
         (["run", "site", "--retry"], "Option '--retry' requires an argument"),
         (["releases"], "Missing argument 'PLAYBOOK'"),
@@ -144,6 +147,15 @@ def test_wrong_usage_is_told_in_a_few_lines_with_exit_code_2(
     assert (code, shown) == (2, "")
     assert said in told
     assert len(told.splitlines()) <= 4
+
+
+@pytest.mark.parametrize(
+    ("typed", "rate"),
+    [("0", 0), ("100", 102_400), ("500k", 512_000), ("1.5m", 1_572_864), ("2M", 2 << 20), ("1G", 1 << 30)],
+)
+def test_a_rate_is_read_as_rsync_reads_it(typed: str, rate: int) -> None:
+    with cli.commands["run"].make_context("run", ["site", "--bwlimit", typed]) as context:
+        assert context.params["bwlimit"] == rate
 
 
 def test_without_any_word_there_is_help(deployer: Deployer) -> None:

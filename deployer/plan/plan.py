@@ -10,6 +10,7 @@ from deployer.errors import HostError
 from deployer.plan.release import ReleaseFiles, release_files, release_id
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     from deployer.desired import Service
@@ -20,11 +21,17 @@ ChangeKind = Literal["release", "binary", "env", "unit", "helper", "boot", "star
 PlanKind = Literal["deploy", "rollback", "start", "withdraw"]
 """A new release; one that is there; the current one, installed or started; or none, so it is stopped."""
 
+EncodingKind = Literal["link", "patch", "zstd", "gzip", "plain"]
+"""Of a binary: not sent, for the host has it; the difference from one it has; or whole."""
+
 _RUNS_ALSO = {"x86_64": {"i686"}, "aarch64": {"armv7l"}}
 """Machines that execute another's binaries too, as kernels are built by default."""
 
 _MARGIN = 1024 * 1024
 """Bytes that must stay free beyond the release itself."""
+
+_DIGITS = 12
+"""Of a binary's digest, at the end of a release's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +43,18 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Encoding:
+    """How a binary travels."""
+
+    kind: EncodingKind
+    release: str = ""  # link, patch: of the host, whose binary is linked, or changed into the new one
+    reference: str = ""  # patch: the digest of that binary
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.release}" if self.release else self.kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServicePlan:
     """What to do about one service on one host; no changes: nothing."""
 
@@ -44,7 +63,7 @@ class ServicePlan:
     changes: tuple[Change, ...]
     kind: PlanKind
     release: str  # the release to be current in the end
-    encoding: str  # how the binary travels: plain, gzip, zstd, or link:RELEASE
+    encodings: tuple[Encoding, ...]  # the cheapest first; each that follows is for when that fails
     previous: str | None  # the good release to go back to
     start: bool  # restart it; False when its operator stopped it, or nothing that it runs from changes
     stopped_by_operator: bool  # and stays so
@@ -63,9 +82,16 @@ class ServicePlan:
 
 
 def plan_service(
-    service: Service, observation: Observation, *, now: datetime, start: bool = False
+    service: Service,
+    observation: Observation,
+    *,
+    now: datetime,
+    start: bool = False,
+    references: Collection[str] = (),
 ) -> ServicePlan:
     """Compare one service with its host; `start`: even if its operator stopped it.
+
+    `references` are digests of the binaries that a patch can be made from.
 
     Raises:
         HostError: the host cannot run it: other machine, no space, mounted noexec or read-only, a unit
@@ -90,7 +116,7 @@ def plan_service(
         changes=tuple(changes),
         kind="deploy" if stage else "start",
         release=release,
-        encoding=_encoding(service, observation, seen),
+        encodings=_encodings(service, observation, seen, references),
         previous=_previous(seen, release),
         start=not stopped and (stage or any(change.kind == "start" for change in changes)),
         stopped_by_operator=stopped,
@@ -125,7 +151,7 @@ def plan_rollback(
         changes=tuple(changes),
         kind="start" if there else "rollback",
         release=release,
-        encoding="",
+        encodings=(),
         previous=_previous(seen, release),
         start=not stopped and bool(changes),
         stopped_by_operator=stopped,
@@ -272,17 +298,37 @@ def _refuse_what_cannot_run(service: Service, observation: Observation, *, stage
             raise HostError("disk_full", message)
 
 
-def _encoding(service: Service, observation: Observation, seen: ServiceObservation) -> str:
-    """Send nothing if a release with this binary is there; else the best the host can unpack."""
-    path = f"/opt/{service.name}/current/{service.binary.name}"
-    current = observation.files.get(path)
-    if seen.current and current and current.sha256 == service.binary.sha256:
-        return f"link:{seen.current}"
-    digits = service.binary.sha256[:12]
-    for release in sorted(seen.releases, reverse=True):
-        if release.endswith(f"-{digits}"):
-            return f"link:{release}"
-    return next((tool for tool in ("zstd", "gzip") if tool in observation.tools), "plain")
+def _encodings(
+    service: Service, observation: Observation, seen: ServiceObservation, references: Collection[str]
+) -> tuple[Encoding, ...]:
+    """Nothing if a release with this binary is there, a patch if there is one to be made, else the whole."""
+    wholes: tuple[EncodingKind, ...] = ("zstd", "gzip", "plain")
+    whole = Encoding(kind=next(kind for kind in wholes if kind in {*observation.tools, "plain"}))
+    there = _binaries(service, observation, seen)
+    for release, digest in there:
+        if service.binary.sha256.startswith(digest):
+            return (Encoding(kind="link", release=release), whole)
+    if whole.kind == "zstd":
+        for release, digest in there:
+            for reference in references:
+                if reference.startswith(digest):
+                    return (Encoding(kind="patch", release=release, reference=reference), whole)
+    return (whole,)
+
+
+def _binaries(service: Service, observation: Observation, seen: ServiceObservation) -> list[tuple[str, str]]:
+    """Releases, the current one first, then the newest; and the digest of each one's binary or its beginning.
+
+    Failed ones as well: a binary is no worse for that.
+    """
+    names = {*seen.releases, *filter(None, [seen.current])}
+    file = observation.files.get(f"/opt/{service.name}/current/{service.binary.name}")
+    found = []
+    for name in sorted(names, key=lambda name: (name == seen.current, name), reverse=True):
+        digest = file.sha256 if file and name == seen.current else name.rpartition("-")[2]
+        if len(digest) >= _DIGITS:
+            found.append((name, digest))
+    return found
 
 
 def _previous(seen: ServiceObservation, release: str) -> str | None:

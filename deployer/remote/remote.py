@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from deployer.errors import HostError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +41,12 @@ class Remote(Protocol):
         script: str,
         args: tuple[str, ...] = (),
         *,
-        stdin: Sequence[bytes | memoryview] = (),
+        stdin: Iterable[bytes | memoryview] = (),
         timeout: float,
-        progress: Callable[[int], None] | None = None,
     ) -> Reply:
         """Run `script` as root in one exec; `timeout` is seconds without any sign of life.
+
+        Each part of `stdin` is asked for when the one before was sent; whoever makes it may take its time.
 
         Raises HostError: sudo refused, connection lost, timed out.
         """

@@ -18,6 +18,7 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ from deployer.remote.remote import ForwardingRefusedError, Remote, Reply, TcpCha
 from deployer.remote.script import HELLO, assemble, boot_command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from deployer.secret import Secret
     from deployer.target import Become, Target
@@ -375,16 +376,15 @@ class _SshRemote:
         script: str,
         args: tuple[str, ...] = (),
         *,
-        stdin: Sequence[bytes | memoryview] = (),
+        stdin: Iterable[bytes | memoryview] = (),
         timeout: float,
-        progress: Callable[[int], None] | None = None,
     ) -> Reply:
         body = assemble(script, args)
         try:
             with self._session(timeout) as channel:
                 channel.exec_command(self._command(len(body)))
                 output = self._give_password(channel) if self._become and self._become.password else b""
-                _send(channel, [body, *stdin], progress)
+                _send(channel, chain((body,), stdin))
                 output += _read(channel.recv)
                 errors = _read(channel.recv_stderr).decode(errors="replace")
                 status = channel.recv_exit_status()
@@ -474,17 +474,12 @@ class _SshRemote:
         raise HostError("shell_failed", f"cannot run a shell: {detail or f'exit status {status}'}")
 
 
-def _send(
-    channel: paramiko.Channel, parts: Sequence[bytes | memoryview], progress: Callable[[int], None] | None
-) -> None:
+def _send(channel: paramiko.Channel, parts: Iterable[bytes | memoryview]) -> None:
     try:
         for part in parts:
             view = memoryview(part)
             for start in range(0, len(view), _SLICE):
-                piece = view[start : start + _SLICE]
-                channel.sendall(piece)  # type: ignore[arg-type]  # any buffer will do
-                if progress:
-                    progress(len(piece))
+                channel.sendall(view[start : start + _SLICE])  # type: ignore[arg-type]  # any buffer will do
         channel.shutdown_write()
     except TimeoutError:
         raise

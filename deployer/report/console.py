@@ -46,6 +46,7 @@ from deployer.report.events import (
     StepAnswered,
     StepAsked,
     TransactionResolved,
+    UploadFellBack,
     UploadProgressed,
 )
 
@@ -153,6 +154,8 @@ class ConsoleReport:
                     self._planned(event)
             case ReleaseStaged():
                 what = f"{_size(event.sent)} sent"
+                if event.saved:
+                    what += f", {_size(event.saved)} saved ({event.encoding})"
                 self._details[event.host] = (*self._details.get(event.host, ()), what)
             case LockAwaited():
                 waits = f"waits for at most {event.seconds:.0f} s"
@@ -162,6 +165,9 @@ class ConsoleReport:
                 what = f"{event.service} {event.release}; {went}"
                 died = f"run {event.dead_run} by {event.by} died half-way through {what}"
                 self._print(f"  [yellow]note[/] {escape(event.host)}: {escape(died)}")
+            case UploadFellBack():
+                what = f"{event.encoding}: {event.detail}; the whole binary is sent"
+                self._print(f"  [yellow]note[/] {escape(event.host)}: {escape(what)}")
             case ProbeFellBack():
                 self._print(f"  [yellow]note[/] {escape(event.host)}: {escape(event.detail)}")
             case CommandFinished():

@@ -120,13 +120,24 @@ class LockAwaited:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadProgressed:
-    """Bytes on the wire so far, of all to be sent."""
+    """Bytes sent so far, of all to be sent."""
 
     name: ClassVar[str] = "upload_progressed"
     host: str
     service: str
     sent: int
     total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadFellBack:
+    """A link or a patch did not give the binary that it should, so the whole is sent."""
+
+    name: ClassVar[str] = "upload_fell_back"
+    host: str
+    service: str
+    encoding: str  # link, patch
+    detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,8 +148,10 @@ class ReleaseStaged:
     host: str
     service: str
     release: str
-    sent: int  # bytes
+    sent: int  # bytes, those of what fell back as well
     size: int  # bytes of the binary
+    encoding: str  # how the binary travelled: link (not at all), patch, zstd, gzip, plain
+    saved: int  # bytes that were not sent, thanks to that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,6 +268,7 @@ Event = (
     | TransactionResolved
     | LockAwaited
     | UploadProgressed
+    | UploadFellBack
     | ReleaseStaged
     | ReleaseSwitched
     | HealthProbed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deployer import fault
@@ -10,18 +10,23 @@ from deployer.errors import HostError
 from deployer.plan.release import release_json
 from deployer.remote.remote import fields
 from deployer.remote.script import read_script
-from deployer.report.events import ReleaseStaged, StageStarted, UploadProgressed
+from deployer.report.events import ReleaseStaged, StageStarted, UploadFellBack, UploadProgressed
 from deployer.transaction.lock import translate
 
 if TYPE_CHECKING:
-    from deployer.plan.plan import ServicePlan
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from deployer.plan.plan import Encoding, ServicePlan
     from deployer.remote.remote import Remote
     from deployer.report.events import Listener
+    from deployer.stage.bandwidth import Bandwidth
     from deployer.stage.encode import Payloads
     from deployer.transaction.lock import Owner
 
 _SCRIPT = ("remote/prelude.sh", "transaction/state.sh", "stage/stage.sh")
 _SECONDS = 120.0  # without a byte moving; unpacking and syncing on a slow disk included
+_MAY_BE_BETTER_WHOLE = {"cannot_write", "digest_mismatch"}
+"""Causes of a link or a patch that failed because what it is made from is not what it should be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,13 +36,14 @@ class Stager:
     owner: Owner
     version: str  # of deployer
     payloads: Payloads
+    bandwidth: Bandwidth
     emit: Listener
 
 
 def stage(remote: Remote, host: str, plan: ServicePlan, stager: Stager, *, breaking: str = "-") -> None:
     """Lock the service and upload one release.  `breaking`: a run that is known to be dead.
 
-    A binary that the host has in another release is linked; if that fails the whole file is sent.
+    The plan's encodings are tried in turn, each in one exec.
 
     Raises:
         HeldError: another run holds the lock.
@@ -45,62 +51,69 @@ def stage(remote: Remote, host: str, plan: ServicePlan, stager: Stager, *, break
         HostError: disk full, read-only, damaged on the way, connection lost.
 
     """
-    stager.emit(StageStarted(host=host, stage="stage", service=plan.service.name))
+    service = plan.service
+    stager.emit(StageStarted(host=host, stage="stage", service=service.name))
     fault.point("stage.before")
-    try:
-        _send(remote, host, plan, stager, breaking)
-    except HostError as error:
-        if not plan.encoding.startswith("link:") or error.cause not in {"cannot_write", "digest_mismatch"}:
-            raise
-        _send(remote, host, replace(plan, encoding="gzip"), stager, breaking)
-    fault.point("stage.after")
-
-
-def _send(remote: Remote, host: str, plan: ServicePlan, stager: Stager, breaking: str) -> None:
-    service, files = plan.service, plan.files
-    env, unit = files.env.reveal().encode(), files.unit.encode()
     owner = stager.owner
-    about = release_json(service, plan.release, run=owner.run, by=owner.by, version=stager.version).encode()
-    linked = plan.encoding.startswith("link:")
-    payload = b"" if linked else stager.payloads.get(service.binary, plan.encoding)
-    total = len(env) + len(unit) + len(about) + len(payload)
+    about = release_json(service, plan.release, run=owner.run, by=owner.by, version=stager.version)
+    texts = (plan.files.env.reveal().encode(), plan.files.unit.encode(), about.encode())
     sent = 0
 
-    def progressed(size: int) -> None:
+    def flow(parts: Sequence[bytes]) -> Iterator[memoryview]:
         nonlocal sent
-        sent += size
-        stager.emit(UploadProgressed(host=host, service=service.name, sent=min(sent, total), total=total))
+        total = sent + sum(map(len, parts))
+        for piece in stager.bandwidth.pace(parts):
+            yield piece
+            sent += len(piece)
+            stager.emit(UploadProgressed(host=host, service=service.name, sent=sent, total=total))
 
-    reply = remote.run(
-        read_script(*_SCRIPT),
-        (
-            *owner.args,
-            service.name,
-            plan.seal,
-            breaking,
-            plan.release,
-            service.user,
-            service.binary.name,
-            service.binary.sha256,
-            plan.encoding,
-            str(len(env)),
-            str(len(unit)),
-            str(len(about)),
-        ),
-        stdin=(env, unit, about, payload),
-        timeout=_SECONDS,
-        progress=progressed,
-    )
-    try:
-        fields(reply, what="staging the release")
-    except HostError as error:
-        raise translate(error, service.name) from None
+    for encoding in plan.encodings:
+        payload = stager.payloads.get(service.binary, encoding)
+        if payload is None:
+            continue
+        try:
+            args = (*owner.args, *_args(plan, encoding, texts, breaking))
+            _send(remote, service.name, args, flow((*texts, payload)))
+            break
+        except HostError as error:
+            if encoding is plan.encodings[-1] or error.cause not in _MAY_BE_BETTER_WHOLE:
+                raise
+            stager.emit(
+                UploadFellBack(host=host, service=service.name, encoding=encoding.kind, detail=error.message)
+            )
     stager.emit(
         ReleaseStaged(
             host=host,
             service=service.name,
             release=plan.release,
-            sent=total,
+            sent=sent,
             size=service.binary.size,
+            encoding=encoding.kind,
+            saved=max(0, sum(map(len, texts)) + service.binary.size - sent),
         )
     )
+    fault.point("stage.after")
+
+
+def _args(plan: ServicePlan, encoding: Encoding, texts: Sequence[bytes], breaking: str) -> tuple[str, ...]:
+    """What stage.sh takes after the owner."""
+    service = plan.service
+    return (
+        service.name,
+        plan.seal,
+        breaking,
+        plan.release,
+        service.user,
+        service.binary.name,
+        service.binary.sha256,
+        str(encoding),
+        *(str(len(text)) for text in texts),
+    )
+
+
+def _send(remote: Remote, service: str, args: tuple[str, ...], stdin: Iterable[memoryview]) -> None:
+    reply = remote.run(read_script(*_SCRIPT), args, stdin=stdin, timeout=_SECONDS)
+    try:
+        fields(reply, what="staging the release")
+    except HostError as error:
+        raise translate(error, service) from None

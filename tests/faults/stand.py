@@ -138,8 +138,8 @@ class Stand:
         """Start a run that is to bring `version`."""
         words = (f"{version}.yml", "-i", "hosts.yml", "-T", "5", *self.settings.options)
         name = f"run{next(self._numbers)}-{version}"
-        state = {"XDG_STATE_HOME": str(self.folder / "state")}
-        return Controller(self.folder, name, *words, env={**state, **(env or {})})
+        own = {"XDG_STATE_HOME": str(self.folder / "state"), "XDG_CACHE_HOME": str(self.folder / "cache")}
+        return Controller(self.folder, name, *words, env={**own, **(env or {})})
 
     def deploy(self, version: str) -> Controller:
         """Bring `version`, undisturbed.  Raises RuntimeError if that fails."""

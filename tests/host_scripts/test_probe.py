@@ -22,7 +22,7 @@ from tests.host_scripts.sandbox import FLAVOURS, Sandbox
 from tests.made import make_healthcheck, make_service
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from deployer.remote.remote import TcpChannel
@@ -44,9 +44,8 @@ class LocalHost:
         script: str,
         args: tuple[str, ...] = (),
         *,
-        stdin: Sequence[bytes | memoryview] = (),  # noqa: ARG002  part of the protocol
+        stdin: Iterable[bytes | memoryview] = (),  # noqa: ARG002  part of the protocol
         timeout: float,
-        progress: Callable[[int], None] | None = None,  # noqa: ARG002  as above
     ) -> Reply:
         done = subprocess.run(
             [shutil.which(self._shell[0]) or "", *self._shell[1:], "-c", assemble(script, args).decode()],

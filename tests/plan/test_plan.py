@@ -13,7 +13,7 @@ from deployer import init
 from deployer.desired import RestartPolicy
 from deployer.errors import HostError
 from deployer.observe.observation import Disk, File
-from deployer.plan.plan import ServicePlan, plan_service
+from deployer.plan.plan import Encoding, ServicePlan, plan_service
 from deployer.secret import Secret
 from tests.made import (
     DIGEST,
@@ -27,10 +27,10 @@ from tests.made import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from deployer.desired import Service
-    from deployer.observe.observation import Observation
+    from deployer.observe.observation import Observation, Proof
 
 NOW = dt.datetime(2025, 6, 1, 12, 0, 0, tzinfo=dt.UTC)
 NEW = "20250601T120000Z-0123456789ab"
@@ -192,28 +192,64 @@ OTHER = File(sha256="f" * 64, mode="755", owner="root")
 OLD = "20240101T000000Z-0123456789ab"
 
 
+CURRENT = f"20250101T000000Z-{'f' * 12}"
+"""A release with the binary OTHER."""
+ALIEN = "a" * 64
+ELDER, ELDEST = (f"2024010{day}T000000Z-{ALIEN[:12]}" for day in (2, 1))
+ZSTD, GZIP, PLAIN = (Encoding(kind=kind) for kind in ("zstd", "gzip", "plain"))
+
+
+def link(release: str) -> Encoding:
+    return Encoding(kind="link", release=release)
+
+
+def patch(release: str, reference: str) -> Encoding:
+    return Encoding(kind="patch", release=release, reference=reference)
+
+
 @pytest.mark.parametrize(
-    ("releases", "files", "tools", "encoding"),
+    ("releases", "binary", "tools", "references", "expected"),
     [
-        ({}, {BINARY: OTHER}, {"zstd", "gzip"}, "zstd"),
-        ({}, {BINARY: OTHER}, {"gzip", "curl"}, "gzip"),
-        ({}, {BINARY: OTHER}, set(), "plain"),
-        # The same binary is there already: in the current release, or in an older one.
-        ({}, {ENV: None}, {"zstd"}, f"link:{RELEASE}"),
-        ({OLD: "good", "20230101T000000Z-0123456789ab": "good"}, {BINARY: OTHER}, {"zstd"}, f"link:{OLD}"),
-        ({OLD: "failed"}, {BINARY: OTHER}, {"zstd"}, f"link:{OLD}"),  # its binary is no worse for that
+        # Whole, as the host can take it.
+        ({}, OTHER, {"zstd", "gzip"}, (), [ZSTD]),
+        ({}, OTHER, {"gzip", "curl"}, (), [GZIP]),
+        ({}, OTHER, set(), (), [PLAIN]),
+        # The same binary is there already, in a release of whatever fate: the newest, and should that be
+        # damaged, whole.
+        ({OLD: "good", "20230101T000000Z-0123456789ab": "good"}, OTHER, {"zstd"}, (), [link(OLD), ZSTD]),
+        ({OLD: "failed"}, OTHER, {"gzip"}, (), [link(OLD), GZIP]),
+        ({OLD: "staged"}, OTHER, {"zstd"}, [OTHER.sha256], [link(OLD), ZSTD]),
+        ({}, File(sha256=DIGEST, mode="755"), {"zstd"}, [OTHER.sha256], [link(CURRENT), ZSTD]),
+        # A patch against what the host has and the controller as well: the current one first.
+        ({}, OTHER, {"zstd"}, [ALIEN, OTHER.sha256], [patch(CURRENT, OTHER.sha256), ZSTD]),
+        ({ELDER: "good"}, OTHER, {"zstd"}, [ALIEN, OTHER.sha256], [patch(CURRENT, OTHER.sha256), ZSTD]),
+        ({ELDER: "failed", ELDEST: "good"}, OTHER, {"zstd"}, [ALIEN], [patch(ELDER, ALIEN), ZSTD]),
+        # What is not as its name says is no reference; the name is believed where the file has another one.
+        ({}, File(sha256=ALIEN, mode="755"), {"zstd"}, [OTHER.sha256], [ZSTD]),
+        ({}, None, {"zstd"}, [OTHER.sha256], [patch(CURRENT, OTHER.sha256), ZSTD]),
+        ({}, OTHER, {"gzip"}, [OTHER.sha256], [GZIP]),
+        ({}, OTHER, {"zstd"}, ["b" * 64], [ZSTD]),
+        ({"by-hand": "good", "by-": "good"}, OTHER, {"zstd"}, ["b" * 64], [ZSTD]),
     ],
 )
 def test_a_binary_travels_as_small_as_the_host_can_take_it(
-    releases: dict[str, bool], files: dict[str, File | None], tools: set[str], encoding: str
+    releases: dict[str, Proof],
+    binary: File | None,
+    tools: set[str],
+    references: Collection[str],
+    expected: list[Encoding],
 ) -> None:
-    current = RELEASE.replace("0123456789ab", "f" * 12) if BINARY in files else RELEASE
-    seen = make_seen(current=current, releases={current: "good", **releases})
-    expected = encoding.replace(RELEASE, current)
-    assert (
-        plan(make_observation(seen, files=but(files), tools=frozenset({"flock", *tools}))).encoding
-        == expected
+    seen = make_seen(current=CURRENT, releases={CURRENT: "good", **releases})
+    observation = make_observation(
+        seen, files=but({BINARY: binary, ENV: None}), tools=frozenset({"flock", *tools})
     )
+    found = plan_service(make_service(), observation, now=NOW, references=references)
+    assert list(found.encodings) == expected
+
+
+def test_a_changed_environment_sends_no_binary() -> None:
+    found = plan(make_observation(files=but({ENV: None})))
+    assert (found.stage, found.encodings) == (True, (link(RELEASE), ZSTD))
 
 
 # -- hosts that cannot run it -----------------------------------------------------------------------------
@@ -333,6 +369,11 @@ def test_what_is_not_ours_is_never_touched(seen: Any, files: dict[str, File], me
 
 def test_no_path_or_name_comes_from_the_environment() -> None:
     found = plan(make_observation(files=CHANGED))
-    words = [found.release, found.encoding, found.files.unit, *(change.detail for change in found.changes)]
+    words = [
+        found.release,
+        *map(str, found.encodings),
+        found.files.unit,
+        *(change.detail for change in found.changes),
+    ]
     assert all("hunter2" not in word and found.files.env_sha256 not in word for word in words)
     assert PurePosixPath(found.release).name == found.release

@@ -42,6 +42,7 @@ from deployer.report.events import (
     StageStarted,
     StepAnswered,
     StepAsked,
+    UploadFellBack,
     UploadProgressed,
 )
 from tests.report.test_events import FAILURE, SAMPLES
@@ -61,7 +62,16 @@ def finished(outcome: Outcome, host: str = "web1") -> HostFinished:
 
 
 PLANNED = HostPlanned(host="web1", changes=("app: binary a -> b", "app: unit"), diff="")
-STAGED = ReleaseStaged(host="web1", service="app", release="r1", sent=5_500_000, size=10_000_000)
+DONE = "app: binary a -> b; app: unit; 2.6 MB sent, 7.4 MB saved (patch)"
+STAGED = ReleaseStaged(
+    host="web1",
+    service="app",
+    release="r1",
+    sent=2_600_000,
+    size=10_000_000,
+    encoding="patch",
+    saved=7_401_200,
+)
 SHORT = Failure(cause="refused", message="web1 port 22 refused the connection", hint="is sshd running?")
 
 
@@ -72,7 +82,7 @@ SHORT = Failure(cause="refused", message="web1 port 22 refused the connection", 
         ([finished(WouldChange())], ["  ~ web1                 would change       1.3 s"]),
         (
             [PLANNED, STAGED, finished(Changed(releases=(("app", "r1"),)))],
-            ["  + web1                 changed            1.3 s  app: binary a -> b; app: unit; 5.5 MB sent"],
+            [f"  + web1                 changed            1.3 s  {DONE}"],
         ),
         (
             [finished(OperatorStopped(services=("app", "db"), changed=True))],
@@ -143,6 +153,10 @@ def test_an_outcome_is_a_line(events: list[Event], lines: list[str]) -> None:
         (
             ProbeFellBack(host="web1", service="app", detail="no forwarding"),
             ["  note web1: no forwarding"],
+        ),
+        (
+            UploadFellBack(host="web1", service="app", encoding="patch", detail="server arrived damaged"),
+            ["  note web1: patch: server arrived damaged; the whole binary is sent"],
         ),
         (
             CommandFinished(host="web1", task="warm the cache", status=0, output="one\ntwo"),

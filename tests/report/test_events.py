@@ -62,7 +62,10 @@ SAMPLES: Sequence[Event] = (
     ),
     events.LockAwaited(host="web1", reason="app is locked by bob@ci", seconds=300.0),
     events.UploadProgressed(host="web1", service="app", sent=1, total=2),
-    events.ReleaseStaged(host="web1", service="app", release="r1", sent=5, size=10),
+    events.UploadFellBack(host="web1", service="app", encoding="patch", detail="server arrived damaged"),
+    events.ReleaseStaged(
+        host="web1", service="app", release="r1", sent=5, size=10, encoding="patch", saved=5
+    ),
     events.ReleaseSwitched(host="web1", service="app", release="r1", previous="r0", pid=42),
     events.HealthProbed(host="web1", service="app", attempt=1, healthy=False, detail="503"),
     events.ProbeFellBack(host="web1", service="app", detail="no forwarding"),
