@@ -17,9 +17,11 @@ new=$releases/.staging-$release
 give_up() { rm -rf "$new"; fail "$@"; }
 
 binary_of() { # RELEASE: its binary, which may have had another name
-  for file in "$releases/$1"/*; do
-    case ${file##*/} in "$service.service" | release.json) ;; *) say "$file" ;; esac
+  for file in "$releases/$1/$binary" "$releases/$1"/*; do
+    case ${file##*/} in "$service.service" | release.json) continue ;; esac
+    [ ! -e "$file" ] || break
   done
+  say "$file"
 }
 
 # Not under the mutex any longer than for this: bytes come from afar, and may never come.

@@ -130,7 +130,9 @@ def test_a_release_is_staged_whole(sandbox: Sandbox, encoding: str) -> None:
 def test_a_binary_that_is_there_already_is_linked_and_not_sent(sandbox: Sandbox) -> None:
     stage(sandbox)
     assert stage(sandbox, "r2", encoding="link:r1", payload=b"") == "staged r2\n"
-    one, two = (sandbox.opt / f"app/releases/{name}/server" for name in ("r1", "r2"))
+    (sandbox.opt / "app/releases/r2/a core dump").write_text("of no interest")
+    assert stage(sandbox, "r3", encoding="link:r2", payload=b"") == "staged r3\n"
+    one, two = (sandbox.opt / f"app/releases/{name}/server" for name in ("r1", "r3"))
     assert one.stat().st_ino == two.stat().st_ino
 
 

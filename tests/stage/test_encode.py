@@ -101,10 +101,11 @@ def test_it_is_made_once_for_all_hosts_and_all_runs(
 def test_hosts_that_need_something_else_do_not_wait(
     tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compress, goes_on = encode._compress, threading.Event()
+    compress, began, goes_on = encode._compress, threading.Event(), threading.Event()
 
     def slow(content: bytes, kind: str) -> bytes:
         if kind == "gzip":
+            began.set()
             assert goes_on.wait(30)
         return compress(content, kind)
 
@@ -112,6 +113,7 @@ def test_hosts_that_need_something_else_do_not_wait(
     payloads, binary = Payloads(cache), make_binary(tmp_path, SCRIPT)
     with ThreadPoolExecutor(max_workers=1) as pool:
         waiting = pool.submit(payloads.get, binary, GZIP)
+        assert began.wait(30)
         assert unpack(payloads.get(binary, ZSTD)) == SCRIPT
         assert not waiting.done()
         goes_on.set()
