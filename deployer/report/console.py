@@ -145,7 +145,8 @@ class ConsoleReport:
                     stage=_WORDS[event.stage], service=event.service, since=time.monotonic()
                 )
             case UploadProgressed():
-                self._detail(event.host, f"{_size(event.sent)} of {_size(event.total)}")
+                saved = f", {_size(event.saved)} saved" if event.saved else ""
+                self._detail(event.host, f"{_size(event.sent)} of {_size(event.total)}{saved}")
             case HealthProbed():
                 self._detail(event.host, f"attempt {event.attempt}: {event.detail}")
             case HostPlanned():

@@ -120,13 +120,14 @@ class LockAwaited:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadProgressed:
-    """Bytes sent so far, of all to be sent."""
+    """Bytes sent so far, of all to be sent, and those that need not be."""
 
     name: ClassVar[str] = "upload_progressed"
     host: str
     service: str
     sent: int
     total: int
+    saved: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

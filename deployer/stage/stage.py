@@ -57,6 +57,7 @@ def stage(remote: Remote, host: str, plan: ServicePlan, stager: Stager, *, break
     owner = stager.owner
     about = release_json(service, plan.release, run=owner.run, by=owner.by, version=stager.version)
     texts = (plan.files.env.reveal().encode(), plan.files.unit.encode(), about.encode())
+    plain = sum(map(len, texts)) + service.binary.size
     sent = 0
 
     def flow(parts: Sequence[bytes]) -> Iterator[memoryview]:
@@ -65,7 +66,11 @@ def stage(remote: Remote, host: str, plan: ServicePlan, stager: Stager, *, break
         for piece in stager.bandwidth.pace(parts):
             yield piece
             sent += len(piece)
-            stager.emit(UploadProgressed(host=host, service=service.name, sent=sent, total=total))
+            stager.emit(
+                UploadProgressed(
+                    host=host, service=service.name, sent=sent, total=total, saved=max(0, plain - total)
+                )
+            )
 
     for encoding in plan.encodings:
         payload = stager.payloads.get(service.binary, encoding)
@@ -89,7 +94,7 @@ def stage(remote: Remote, host: str, plan: ServicePlan, stager: Stager, *, break
             sent=sent,
             size=service.binary.size,
             encoding=encoding.kind,
-            saved=max(0, sum(map(len, texts)) + service.binary.size - sent),
+            saved=max(0, plain - sent),
         )
     )
     fault.point("stage.after")

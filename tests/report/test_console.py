@@ -180,7 +180,7 @@ def test_an_outcome_is_a_line(events: list[Event], lines: list[str]) -> None:
         (BatchPaused(play="p", seconds=90.0), ["  waiting 90 s before the next batch"]),
         (RunAbandoned(), ["leaving: hosts whose release is not committed go back by themselves"]),
         (StageStarted(host="web1", stage="verify", service="app"), []),
-        (UploadProgressed(host="web1", service="app", sent=1, total=2), []),
+        (UploadProgressed(host="web1", service="app", sent=1, total=2, saved=0), []),
     ],
 )
 def test_what_else_is_said(event: Event, lines: list[str]) -> None:
@@ -305,14 +305,14 @@ def test_on_a_real_terminal_each_host_at_work_has_a_line_and_all_of_them_go_away
     with ConsoleReport(console, check=False) as report:
         for number in range(25):
             report(StageStarted(host=f"web{number}", stage="stage", service="app"))
-        report(UploadProgressed(host="web3", service="app", sent=1_000, total=2_500_000))
+        report(UploadProgressed(host="web3", service="app", sent=1_000, total=2_500_000, saved=8_000_000))
         live = io.StringIO()
         Console(file=live, width=80, force_terminal=False).print(report._draw())
         for number in range(25):
             report(finished(Unchanged(), f"web{number}"))
         assert report._working == {}
     text = live.getvalue()
-    assert re.search(r"web3 +staging +app +1\.0 kB of 2\.5 MB", text)
+    assert re.search(r"web3 +staging +app +1\.0 kB of 2\.5 MB, 8\.0 MB saved", text)
     assert "and 5 more" in text
     assert out.getvalue().count("unchanged") == 25
 

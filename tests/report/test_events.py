@@ -61,7 +61,7 @@ SAMPLES: Sequence[Event] = (
         host="web1", service="app", dead_run="r0", by="anna@laptop", release="r1", to="r0", by_host=False
     ),
     events.LockAwaited(host="web1", reason="app is locked by bob@ci", seconds=300.0),
-    events.UploadProgressed(host="web1", service="app", sent=1, total=2),
+    events.UploadProgressed(host="web1", service="app", sent=1, total=2, saved=0),
     events.UploadFellBack(host="web1", service="app", encoding="patch", detail="server arrived damaged"),
     events.ReleaseStaged(
         host="web1", service="app", release="r1", sent=5, size=10, encoding="patch", saved=5

@@ -76,6 +76,7 @@ def test_what_was_sent_and_what_was_saved_is_told(tmp_path: Path) -> None:
     assert isinstance(packed, ReleaseStaged)
     assert packed.sent + packed.saved == staged.sent
     assert packed.saved > 0.9 * len(CONTENT)
+    assert {event.saved for event in upload.events if isinstance(event, UploadProgressed)} == {packed.saved}
 
 
 @pytest.mark.parametrize("cause", ["cannot_write", "digest_mismatch"])
