@@ -84,6 +84,8 @@ init_install() { # SERVICE UNIT_FILE: make UNIT_FILE the service's unit, and let
     if [ -e "$unit" ]; then
       systemctl disable --quiet --no-reload "$1.service" || return 1
       reload=yes
+    elif [ "$(systemctl show --value -p ActiveState "$1.service")" != inactive ]; then
+      reload=yes    # it runs on from a file that somebody removed
     fi
     place 644 "$unit" <"$2" || return 1
   fi
