@@ -422,7 +422,7 @@ def _note(text: str) -> None:
 
 def main() -> None:
     """Run the command line.  Every expected error ends here, and none is a traceback."""
-    gc.disable()  # until hosts are asked: nothing that start-up makes is garbage, and looking for it takes time
+    gc.disable()  # until hosts are asked: what start-up makes is no garbage, and a search takes time
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: CI cancels with it
     try:
         code = cli.main(standalone_mode=False, prog_name="deployer")
