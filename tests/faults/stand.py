@@ -14,7 +14,7 @@ from deployer.load.load import LoadOptions, load
 from deployer.plan.release import release_files
 from tests.faults.controller import Controller
 from tests.faults.judge import Version
-from tests.faults.relay import Relay
+from tests.hosts.relay import Relay
 from tests.faults.state import State, look
 from tests.faults.traffic import ask
 from tests.sample import BINARY, build_sample
