@@ -14,9 +14,9 @@ from deployer.load.load import LoadOptions, load
 from deployer.plan.release import release_files
 from tests.faults.controller import Controller
 from tests.faults.judge import Version
-from tests.hosts.relay import Relay
 from tests.faults.state import State, look
 from tests.faults.traffic import ask
+from tests.hosts.relay import Relay
 from tests.sample import BINARY, build_sample
 
 if TYPE_CHECKING:
@@ -75,11 +75,8 @@ class Stand:
         self._versions = {name: self._write_playbook(name) for name in (*GOOD, BAD)}
 
     def _write_inventory(self, lab: Lab) -> None:
-        _, kind, key, *_ = next(
-            line for line in lab.known_hosts.read_text().splitlines() if line.startswith(f"{self.host.name},")
-        ).split()
         known_hosts = self.folder / "known_hosts"
-        known_hosts.write_text(f"[127.0.0.1]:{self.relay.port} {kind} {key}\n")
+        known_hosts.write_text(lab.known_at(self.host, f"[127.0.0.1]:{self.relay.port}"))
         variables = {
             "ansible_host": "127.0.0.1",
             "ansible_port": self.relay.port,

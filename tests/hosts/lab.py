@@ -157,6 +157,12 @@ class Lab:
     def record(self) -> Record | None:
         return Record.read(self.folder)
 
+    def known_at(self, host: TestHost, place: str) -> str:
+        """The line of known_hosts for a host of this lab that is called by another name or address."""
+        lines = self.known_hosts.read_text().splitlines()
+        _, kind, key, *_ = next(line for line in lines if line.startswith(f"{host.name},")).split()
+        return f"{place} {kind} {key}\n"
+
     def _furnish(self, lowers: Sequence[Path]) -> None:
         authorized = secure_shell.make_key(self.key, comment=f"test hosts {self.name}")
         sudo_hash = _password_hash(self.sudo_password)

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 PIECE = 256 * 1024
 RESET = struct.pack("ii", 1, 0)  # socket(7), SO_LINGER: close sends RST
@@ -23,17 +23,17 @@ READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 class Counts:
     """What a relay has carried.
 
-    `turns` is the length of the longest chain of questions and answers, each sent after the one before it had
-    arrived: how many round trips the client has waited for, one after the other, whatever went on beside them.
-    In detail: what the client sends is one turn later than all that it has been given so far (the first turn
-    is that of the connection itself, for a server may speak first), and what the server sends is of the same
-    turn as the latest that it has been given.  The last turn of which anything was given to the client is the
-    count; so a farewell that nobody waits for costs nothing.  Connections in a row add up.
+    `turns` is the length of the longest chain of questions and answers, each sent after the one before it
+    had arrived: how many round trips the client waited for, one after the other, whatever went on beside
+    them.  In detail: what the client sends is one turn later than all that it has been given so far, and what
+    the server sends is of the same turn as the latest that it has been given (the connection itself is of
+    the first turn, for a server may speak first).  The last turn of which anything was given to the client
+    is the count; so a farewell that nobody waits for costs nothing.  Connections in a row add up.
 
     A TCP handshake is a round trip of its own, so `connections` in a row and `turns` together take
-    (connections + turns) * 2 * delay seconds at least.  The count does not depend on how fast the machine is,
-    if the relay's delay is longer than a side needs to answer: within one delay whatever is sent is in flight
-    together.  A stream that takes longer than a round trip counts one for each, as its acknowledgements do.
+    (connections + turns) * 2 * delay seconds at least.  The other way round, two things look like waiting
+    that are not, if they take longer than a round trip and something else goes back and forth meanwhile:
+    a stream, and the server's work.  Choose a delay that is long for what is counted.
     """
 
     connections: int
@@ -92,14 +92,17 @@ class _End:
 class Relay:
     """Listens on a port of its own and passes everything on to `address`, until `close`.
 
-    `delay` is half the round trip, in seconds: it is added in each direction, and slows nothing else down, for
-    any number of bytes is in flight at a time.  A caller is connected at once, as the kernel answers it; what
-    it sends reaches the server as late as if it had waited for the handshake, three delays after the call.
+    `delay` is half the round trip, in seconds: it is added in each direction, and slows nothing else down,
+    for any number of bytes is in flight at a time.  A caller is connected at once, for the kernel answers it;
+    what it sends reaches the server as late as if it had waited for the handshake: three delays after the
+    call.
     """
 
     def __init__(self, address: tuple[str, int], *, delay: float = 0.0) -> None:
         self._delay = delay
-        self._family, _, _, _, self._address = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0]
+        found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0]
+        self._family: socket.AddressFamily = found[0]
+        self._address: Any = found[4]
         self._client, self._server = _Party(), _Party()
         self._connections = 0
         self._ends: list[_End] = []
