@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.hosts.host import TestHost
 
@@ -109,3 +110,16 @@ def starts_at_boot(host: TestHost, service: str) -> bool:
         'for link in /etc/systemd/system/*.wants/*"$1".service; do [ ! -L "$link" ] || echo "$link"; done'
     )
     return bool(shell(host, script, service))
+
+
+@contextmanager
+def sshd_with(host: TestHost, line: str) -> Iterator[None]:
+    """The host's sshd with one more line of configuration, which wins over those that are there."""
+    file = "/etc/ssh/sshd_config.d/a-test.conf"
+    shell(host, 'echo "$2" >"$1"; systemctl reload ssh.service', file, line)
+    host.wait_until_ready()
+    try:
+        yield
+    finally:
+        shell(host, 'rm "$1"; systemctl reload ssh.service', file)
+        host.wait_until_ready()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from tests.e2e.machine import (
     main_pid,
     releases,
     shell,
+    sshd_with,
     starts_at_boot,
     stat,
     unit,
@@ -24,8 +25,6 @@ from tests.e2e.machine import (
 from tests.e2e.site import Run, Site
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.hosts.host import TestHost
     from tests.hosts.lab import Lab
 
@@ -60,17 +59,6 @@ class Deployed:
         return self.site.lab.hosts
 
 
-@contextmanager
-def talkative_sshd(host: TestHost) -> Iterator[None]:
-    """At LogLevel VERBOSE sshd notes every exec: "Starting session: command for USER from ..."."""
-    file = "/etc/ssh/sshd_config.d/talkative.conf"
-    shell(host, f"echo LogLevel VERBOSE >{file} && systemctl reload ssh")
-    try:
-        yield
-    finally:
-        shell(host, f"rm {file} && systemctl reload ssh")
-
-
 def cursor(host: TestHost) -> str:
     shown = shell(host, "journalctl --sync; journalctl --lines 0 --show-cursor")
     return shown.rpartition("-- cursor: ")[2].strip()
@@ -97,7 +85,9 @@ def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Deployed:
     # A test that fails costs an exec, from the second on; on a busy machine a start takes its time.
     task["service"]["healthcheck"] |= {"interval": "2s", "start_interval": "2s", "stay_up": "500ms"}
     site.write([task])
-    with talkative_sshd(lab.hosts[0]), talkative_sshd(lab.hosts[1]), talkative_sshd(lab.hosts[2]):
+    with ExitStack() as talkative:
+        for host in lab.hosts:  # "Starting session: command for USER from ..."
+            talkative.enter_context(sshd_with(host, "LogLevel VERBOSE"))
         start = {host.name: cursor(host) for host in lab.hosts}
         first = site.run()
         middle = {host.name: cursor(host) for host in lab.hosts}

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.machine import current, health, main_pid, shell
+from tests.e2e.machine import current, health, main_pid, shell, sshd_with
 from tests.e2e.observed import active
 from tests.e2e.programs import script, sleeper, task
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.e2e.site import Run, Site
-    from tests.hosts.host import TestHost
     from tests.hosts.lab import Lab
 
 pytestmark = pytest.mark.hosts
@@ -238,19 +236,6 @@ def test_without_a_health_test_a_service_has_to_stay_up(site: Site, lab: Lab) ->
 
 
 # -- servers that forbid forwarding ---------------------------------------------------------------------
-
-
-@contextmanager
-def sshd_with(host: TestHost, line: str) -> Iterator[None]:
-    """The host's sshd with one more line of configuration."""
-    file = "/etc/ssh/sshd_config.d/a-forbidden.conf"
-    shell(host, 'echo "$2" >"$1"; systemctl reload ssh.service', file, line)
-    host.wait_until_ready()
-    try:
-        yield
-    finally:
-        shell(host, 'rm "$1"; systemctl reload ssh.service', file)
-        host.wait_until_ready()
 
 
 @pytest.fixture
