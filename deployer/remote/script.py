@@ -1,8 +1,9 @@
 """Scripts that run on a host: `.sh` files of this package, sent over stdin and fed with arguments and data.
 
-The command line that sshd and sudo log is short and always the same; script, arguments and data travel on
-standard input, so nothing of them stands in any argv.  The host needs `sh`, and `dd` with `iflag=fullblock`
-(coreutils, busybox): a shell that reads its script from a pipe would swallow data that follows it.
+The command line that sshd and sudo log is short and always the same, so a shell can be started before it
+is known what it will run.  Script, arguments and data travel on standard input, and nothing of them stands
+in any argv.  The host needs `sh`, and `dd` with `iflag=fullblock` (coreutils, busybox): a shell that reads
+its script from a pipe would swallow data that follows it.
 """
 
 from __future__ import annotations
@@ -18,13 +19,18 @@ HELLO = "deployer-is-here"
 
 _BOOT = (
     "LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export LC_ALL PATH; "
-    f'echo {HELLO}; eval "$(dd bs="$1" count=1 iflag=fullblock 2>/dev/null)"'
+    # The first line is the length of the script; `read` takes no byte beyond it (POSIX).
+    f'echo {HELLO}; read -r size && eval "$(dd bs="$size" count=1 iflag=fullblock 2>/dev/null)"'
 )
 
+BOOT_COMMAND = f"sh -c {shlex.quote(_BOOT)} deployer"
+"""The command that reads a script, as `boot_input` sends it, and runs it; if none comes, it does nothing."""
 
-def boot_command(length: int) -> str:
-    """The command that reads `length` bytes of script from stdin and runs them."""
-    return f"sh -c {shlex.quote(_BOOT)} deployer {length}"
+
+def boot_input(script: str, args: tuple[str, ...]) -> bytes:
+    """What BOOT_COMMAND reads: the script's length, and the script."""
+    body = assemble(script, args)
+    return b"%d\n%b" % (len(body), body)
 
 
 @cache

@@ -30,7 +30,7 @@ from paramiko.pkey import UnknownKeyType
 from deployer.errors import HostError, LoadError, Problem, UnreachableError
 from deployer.remote.known_hosts import KnownKey, read_known_hosts
 from deployer.remote.remote import ForwardingRefusedError, Remote, Reply, TcpChannel, last_line
-from deployer.remote.script import HELLO, assemble, boot_command
+from deployer.remote.script import BOOT_COMMAND, HELLO, boot_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -379,12 +379,11 @@ class _SshRemote:
         stdin: Iterable[bytes | memoryview] = (),
         timeout: float,
     ) -> Reply:
-        body = assemble(script, args)
         try:
             with self._session(timeout) as channel:
-                channel.exec_command(self._command(len(body)))
+                channel.exec_command(self._command)
                 output = self._give_password(channel) if self._become and self._become.password else b""
-                _send(channel, chain((body,), stdin))
+                _send(channel, chain((boot_input(script, args),), stdin))
                 output += _read(channel.recv)
                 errors = _read(channel.recv_stderr).decode(errors="replace")
                 status = channel.recv_exit_status()
@@ -428,12 +427,12 @@ class _SshRemote:
         finally:
             channel.close()
 
-    def _command(self, length: int) -> str:
-        boot = boot_command(length)
+    @property
+    def _command(self) -> str:
         if self._become is None:
-            return boot
+            return BOOT_COMMAND
         asking = f"-S -p {_SUDO_PROMPT}" if self._become.password else "-n"
-        return f"env LC_ALL=C sudo {asking} -u {self._become.user} -- {boot}"
+        return f"env LC_ALL=C sudo {asking} -u {self._become.user} -- {BOOT_COMMAND}"
 
     def _give_password(self, channel: paramiko.Channel) -> bytes:
         """Answer sudo's prompt, if it asks; returns what the script has said so far.

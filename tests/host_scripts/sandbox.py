@@ -11,7 +11,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deployer.remote.script import HELLO, assemble, boot_command, read_script
+from deployer.remote.script import BOOT_COMMAND, HELLO, boot_input, read_script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,9 +47,9 @@ class Sandbox:
 
     def run_text(self, script: str, args: Sequence[str] = (), stdin: bytes = b"", *, before: str = "") -> str:
         """The output of a script, sent as the deployer sends it; stderr is part of a failing assertion."""
-        body = assemble(script, tuple(args))
+        body = boot_input(script, tuple(args))
         done = subprocess.run(
-            self._command(len(body), before), input=body + stdin, capture_output=True, timeout=60, check=False
+            self._command(before), input=body + stdin, capture_output=True, timeout=60, check=False
         )
         hello, _, said = done.stdout.decode(errors="replace").partition("\n")
         assert hello == HELLO, done.stderr.decode()
@@ -57,22 +57,20 @@ class Sandbox:
 
     def start(self, names: Sequence[str], args: Sequence[str], stdin: bytes) -> subprocess.Popen[bytes]:
         """Send a script and `stdin`, and then neither more nor an end: the line has gone silent."""
-        body = assemble(read_script(*names), tuple(args))
-        process = subprocess.Popen(
-            self._command(len(body), ""), stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+        body = boot_input(read_script(*names), tuple(args))
+        process = subprocess.Popen(self._command(""), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert process.stdin
         process.stdin.write(body + stdin)
         process.stdin.flush()
         return process
 
-    def _command(self, length: int, before: str) -> list[str]:
+    def _command(self, before: str) -> list[str]:
         lines = [f"mount --bind {self.root}/{name} /{name}" for name in _SCRATCH]
         lines.append(before)
         if self.flavour == "busybox":
             lines += [f"mount --bind {self.root}/empty /usr/{name}" for name in ("sbin", "local")]
             lines.append(f"mount --bind {self.root}/bin /usr/bin")
-        lines.append(f"exec {boot_command(length)}")
+        lines.append(f"exec {BOOT_COMMAND}")
         return ["unshare", "--mount", "sh", "-ec", "\n".join(filter(None, lines))]
 
 
