@@ -216,6 +216,8 @@ def _plan_and_stage(
     if not changes:
         return _unchanged(desired, plans, remote, context)
     ready = Ready(host=host, remote=remote, plans=plans)
+    commands = sum(isinstance(task, CommandTask) and not task.run_once for task in desired.tasks)
+    remote.expect(2 * len(ready.locked) + bool(ready.locked) + commands)  # stage and switch; commit
     context.keeper.hold(host, remote, ready.locked)  # from here on, for an upload may outlast a lease
     try:
         for plan in plans:

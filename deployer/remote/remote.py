@@ -52,6 +52,10 @@ class Remote(Protocol):
         """
         ...
 
+    def expect(self, runs: int) -> None:
+        """About so many runs will follow: a shell that waits for the next one saves it a round trip."""
+        ...
+
     def connect_tcp(self, host: str, port: int, *, timeout: float) -> TcpChannel:
         """Open a connection from the host.
 

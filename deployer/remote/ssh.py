@@ -15,6 +15,7 @@ import random
 import socket
 import threading
 import time
+from collections import deque
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,6 +28,7 @@ import paramiko
 from paramiko.config import SSHConfig
 from paramiko.pkey import UnknownKeyType
 
+from deployer.background import begin
 from deployer.errors import HostError, LoadError, Problem, UnreachableError
 from deployer.remote.known_hosts import KnownKey, read_known_hosts
 from deployer.remote.remote import ForwardingRefusedError, Remote, Reply, TcpChannel, last_line
@@ -34,6 +36,7 @@ from deployer.remote.script import BOOT_COMMAND, HELLO, boot_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
 
     from deployer.secret import Secret
     from deployer.target import Become, Target
@@ -47,6 +50,8 @@ _STARTS_PER_SERVER = 4  # sshd drops from 10 on (MaxStartups), and counts a logi
 _BANNER_TRIES = 4
 _SYSTEM_KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2", "/etc/ssh/ssh_known_hosts")
 _SILENCE = 30  # seconds without an answer to what was sent, after which a connection is dead
+_AHEAD = 10  # seconds to wait for a session that was opened ahead, when it is needed
+_PAUSES = (0.1, 0.3, 1.0)  # seconds until sshd surely knows that a session has ended, and allows another
 _SUDO_PROMPT = "deployer-asks-for-the-sudo-password"
 
 
@@ -361,8 +366,21 @@ class _Policy(paramiko.MissingHostKeyPolicy):
         self._remember(route, key)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Session:
+    """A channel for one exec; `begun`: its shell was started, and waits for a script."""
+
+    channel: Future[paramiko.Channel]
+    begun: bool = False
+
+
 class _SshRemote:
-    """A connected host; see `Remote`."""
+    """A connected host; see `Remote`.
+
+    A script costs three round trips: open a session, start a shell in it, send the script (sshd gives no
+    window for data before there is a shell).  So the next session is always opened ahead, and while more
+    scripts are expected its shell is started ahead, too.
+    """
 
     def __init__(self, connection: Any, route: _Route, become: Become | None) -> None:
         self._connection = connection
@@ -370,6 +388,16 @@ class _SshRemote:
         self._transport.set_keepalive(_SILENCE // 3)  # quiet is not dead, and dead is seen
         # Under root's login sudo would add nothing, and minimal hosts do without it.
         self._become = None if become and become.user == route.user else become
+        self._lock = threading.Lock()
+        self._expected = 0
+        self._ahead: deque[_Session] = deque()
+        self._room = True
+        self._look_ahead()
+
+    def expect(self, runs: int) -> None:
+        with self._lock:
+            self._expected = runs
+            self._look_ahead()
 
     def run(
         self,
@@ -380,8 +408,7 @@ class _SshRemote:
         timeout: float,
     ) -> Reply:
         try:
-            with self._session(timeout) as channel:
-                channel.exec_command(self._command)
+            with self._shell(timeout) as channel:
                 output = self._give_password(channel) if self._become and self._become.password else b""
                 _send(channel, chain((boot_input(script, args),), stdin))
                 output += _read(channel.recv)
@@ -419,13 +446,71 @@ class _SshRemote:
             self._connection.close()
 
     @contextmanager
-    def _session(self, timeout: float) -> Iterator[paramiko.Channel]:
-        channel = self._transport.open_session(timeout=timeout)
-        channel.settimeout(timeout)
+    def _shell(self, timeout: float) -> Iterator[paramiko.Channel]:
+        """A shell that waits for a script."""
+        until = time.monotonic() + timeout
+        with self._lock:
+            session = self._ahead.popleft() if self._ahead else None
+        channel = self._opened(session, min(timeout, _AHEAD)) if session else None
+        begun = bool(session and channel and session.begun)
+        channel = channel or self._open(until)
         try:
+            with self._lock:
+                self._expected = max(self._expected - 1, 0)
+                self._look_ahead()
+            channel.settimeout(timeout)
+            if not begun:
+                channel.exec_command(self._command)
             yield channel
         finally:
             channel.close()
+
+    def _look_ahead(self) -> None:
+        """Have a session opened; of scripts that are expected, the next one has its shell, too."""
+        if not self._room:
+            return
+        while len(self._ahead) < max(min(self._expected, 2), 1):
+            self._ahead.append(_Session(channel=begin(self._transport.open_session)))
+        # A sudo that waits for its password does not wait for ever.
+        asks = self._become and self._become.password
+        if self._expected and not self._ahead[0].begun and not asks:
+            start = partial(self._start, self._ahead[0].channel)
+            self._ahead[0] = _Session(channel=begin(start), begun=True)
+
+    def _start(self, opened: Future[paramiko.Channel]) -> paramiko.Channel:
+        channel = opened.result()
+        channel.exec_command(self._command)
+        return channel
+
+    def _opened(self, session: _Session, timeout: float) -> paramiko.Channel | None:
+        """The channel of a session that was opened ahead.
+
+        None if there is no room for such: sshd_config(5), MaxSessions and ChannelTimeout.
+        """
+        try:
+            channel = session.channel.result(timeout)
+            if not channel.closed:
+                return channel
+        except (paramiko.SSHException, TimeoutError):
+            pass
+        with self._lock:
+            self._room = False
+            while self._ahead:
+                self._ahead.popleft().channel.add_done_callback(_close)
+        return None
+
+    def _open(self, until: float) -> paramiko.Channel:
+        """A session; a server that refuses is asked again, one that is silent is not."""
+        pauses = iter(_PAUSES)
+        while (left := until - time.monotonic()) > 0:
+            try:
+                return self._transport.open_session(timeout=left)
+            except paramiko.SSHException:
+                pause = next(pauses, None)
+                if pause is None or not self._transport.is_active():
+                    raise
+                time.sleep(pause)
+        raise TimeoutError
 
     @property
     def _command(self) -> str:
@@ -471,6 +556,11 @@ class _SshRemote:
             hint = "give it one with --ask-become-pass, or allow NOPASSWD in sudoers" if asks else ""
             raise HostError("sudo_refused", f"sudo refused: {detail or f'exit status {status}'}", hint=hint)
         raise HostError("shell_failed", f"cannot run a shell: {detail or f'exit status {status}'}")
+
+
+def _close(opened: Future[paramiko.Channel]) -> None:
+    if opened.exception() is None:
+        opened.result().close()
 
 
 def _send(channel: paramiko.Channel, parts: Iterable[bytes | memoryview]) -> None:
