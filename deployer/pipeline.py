@@ -43,12 +43,14 @@ from deployer.stage.stage import Stager, stage
 from deployer.switch.switch import switch
 from deployer.transaction.lock import HeldError, StaleError, free_locks, take_locks
 from deployer.transaction.resolve import resolve
+from deployer.verify.early import EarlyAnswers
 from deployer.verify.status import gather_evidence
 from deployer.verify.verify import Clock, UnhealthyError, check_alive, check_running, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from deployer.background import Begin
     from deployer.desired import DesiredHost, Service
     from deployer.observe.observation import Observation
     from deployer.remote.remote import Remote
@@ -85,6 +87,7 @@ class Context:
     connect: Callable[[Target], Remote]
     emit: Listener
     clock: Clock
+    begin: Begin
     stager: Stager
     keeper: Keeper
 
@@ -145,10 +148,12 @@ def let_go(ready: Ready, context: Context) -> None:
 def _prepare(desired: DesiredHost, remote: Remote, context: Context) -> Ready | Outcome:
     for look in range(_LOOKS):
         context.emit(StageStarted(host=desired.name, stage="observe"))
+        asked = desired.services if context.goal is Goal.APPLY else ()
+        early = EarlyAnswers(remote, asked, context.begin)
         observation = observe(remote, desired.services, also=context.also)
         try:
             breaking = _clear(desired, observation, remote, context)
-            return _plan_and_stage(desired, observation, remote, context, breaking)
+            return _plan_and_stage(desired, observation, remote, context, early=early, breaking=breaking)
         except StaleError:
             if look == _LOOKS - 1:
                 raise
@@ -200,6 +205,8 @@ def _plan_and_stage(
     observation: Observation,
     remote: Remote,
     context: Context,
+    *,
+    early: EarlyAnswers,
     breaking: dict[str, str],
 ) -> Ready | Outcome:
     host = desired.name
@@ -214,7 +221,7 @@ def _plan_and_stage(
     if context.goal is Goal.CHECK:
         return WouldChange() if changes else Unchanged()
     if not changes:
-        return _unchanged(desired, plans, remote, context)
+        return _unchanged(desired, plans, early, remote, context)
     ready = Ready(host=host, remote=remote, plans=plans)
     commands = sum(isinstance(task, CommandTask) and not task.run_once for task in desired.tasks)
     remote.expect(2 * len(ready.locked) + bool(ready.locked) + commands)  # stage and switch; commit
@@ -243,12 +250,16 @@ def _lock_the_rest(ready: Ready, context: Context, breaking: dict[str, str]) -> 
 
 
 def _unchanged(
-    desired: DesiredHost, plans: tuple[ServicePlan, ...], remote: Remote, context: Context
+    desired: DesiredHost,
+    plans: tuple[ServicePlan, ...],
+    early: EarlyAnswers,
+    remote: Remote,
+    context: Context,
 ) -> Outcome:
     """Nothing to do; but exit code 0 promises that the service is healthy, too."""
     redact = _redactor(desired)
     for plan in plans:
-        if plan.stopped_by_operator:
+        if plan.stopped_by_operator or early.healthy(plan.service):
             continue
         try:
             check_running(

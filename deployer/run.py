@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from deployer import __version__
+from deployer.background import begin
 from deployer.desired import ServiceTask
 from deployer.load import load
 from deployer.outcome import NAMES, ExitCode, WouldChange, exit_code, final
@@ -134,6 +135,7 @@ def run(
             connect=connector.connect,
             emit=emit,
             clock=clock,
+            begin=begin,
             stager=Stager(
                 owner=owner,
                 version=__version__,

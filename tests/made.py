@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+from concurrent.futures import Future
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from deployer.remote.remote import Remote
     from deployer.report.events import Listener
     from deployer.verify.verify import Clock
+
+_T = TypeVar("_T")
 
 DIGEST = "0123456789ab" + "c" * 52
 RELEASE = "20250101T000000Z-0123456789ab"
@@ -161,6 +164,13 @@ def make_owner(**parts: Any) -> Owner:
     return Owner(**usual | parts)
 
 
+def at_once(work: Callable[[], _T]) -> Future[_T]:
+    """Work that is done before anybody can ask for it."""
+    future: Future[_T] = Future()
+    future.set_result(work())
+    return future
+
+
 def make_context(
     *, connect: Callable[[Target], Remote], emit: Listener, clock: Clock, goal: Goal = Goal.APPLY
 ) -> Context:
@@ -173,6 +183,7 @@ def make_context(
         connect=connect,
         emit=emit,
         clock=clock,
+        begin=at_once,
         stager=Stager(
             owner=owner,
             version="1",

@@ -38,7 +38,7 @@ from tests.made import (
     make_host,
     make_service,
 )
-from tests.memory import EMPTY_HOST, SICK, MemoryHost, Time, unit
+from tests.memory import EMPTY_HOST, OK, SICK, MemoryHost, Time, unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,7 +140,22 @@ def test_an_unchanged_host_costs_one_exec_and_is_asked_whether_it_is_well(fleet:
     for name in fleet.hosts:
         fleet.host(name).says["observe"] = deployed(fleet.service)
     assert fleet.run() == [(name, Unchanged()) for name in fleet.hosts]
-    assert fleet.host("web1").names() == ["observe", "connect"]
+    assert fleet.host("web1").names() == ["connect", "observe"]  # at the same time, where time passes
+
+
+def test_an_early_answer_that_is_not_good_is_asked_for_again(fleet: Fleet) -> None:
+    host = fleet.host("web1")
+    host.says["observe"] = deployed(fleet.service)
+    host.answers = lambda: OK if "observe" in host.names() else SICK
+    assert dict(fleet.run())["web1"] == Unchanged()
+    assert host.names() == ["connect", "observe", "connect"]
+
+
+def test_an_early_answer_says_nothing_of_the_release_that_is_deployed_then(fleet: Fleet) -> None:
+    host = fleet.host("web1")
+    host.says["observe"] = upgraded(fleet)
+    host.answers = lambda: OK if "switch" not in host.names() or "revert" in host.names() else SICK
+    assert isinstance(dict(fleet.run())["web1"], Reverted)
 
 
 def test_an_unchanged_host_that_is_sick_is_a_failure(fleet: Fleet) -> None:
@@ -311,7 +326,7 @@ def test_a_service_that_its_operator_stopped_is_not_started(fleet: Fleet) -> Non
     assert dict(fleet.run())["web1"] == OperatorStopped(services=("app",), changed=True)
     (arguments,) = (args for name, args in host.ran if name == "switch")
     assert arguments[9] == "no"
-    assert "connect" not in host.names()
+    assert "connect" not in host.names()[host.names().index("observe") :]
 
 
 def test_no_event_holds_a_secret_even_where_the_host_says_it(fleet: Fleet) -> None:
@@ -337,7 +352,7 @@ def test_a_host_that_cannot_be_prepared_stops_the_play_before_anything_is_switch
     reason = "1 of 3 hosts failed (33.3%), more than max_fail_percentage: 0"
     assert results["web1"] == results["web3"] == NotAttempted(reason=reason)
     for name in ("web1", "web3"):
-        assert fleet.host(name).names() == ["observe", "stage", "free"]
+        assert fleet.host(name).names() == ["connect", "observe", "stage", "free"]
         assert fleet.host(name).closed
 
 
@@ -369,7 +384,7 @@ def test_hosts_that_were_changed_go_back_when_the_play_says_so(fleet: Fleet) -> 
         )
         assert results[name] == expected
         names = fleet.host(name).names()
-        back = ["observe", "lock", "switch", "connect", "connect", "commit"]
+        back = ["connect", "observe", "lock", "switch", "connect", "connect", "commit"]
         assert names[names.index("commit") + 1 :] == back  # and the release that is back was asked
         assert [args[6] for script, args in fleet.host(name).ran if script == "switch"] == [
             "deploy",

@@ -65,31 +65,11 @@ class Prober:
             return Answer(healthy=True, detail="no health test; it only has to stay up")
         if not isinstance(test, ExecTest) and self._forwarding:
             try:
-                return self._forwarded(test, timeout)
+                return ask_forwarded(self._remote, test, timeout, redact=self._redact)
             except ForwardingRefusedError:
                 self._forwarding = False
                 self._fell_back("the server forbids TCP forwarding; testing with the host's own tools")
         return self._on_host(test, timeout)
-
-    def _forwarded(self, test: HttpTest | TcpTest, timeout: float) -> Answer:
-        try:
-            channel = self._remote.connect_tcp(test.host, test.port, timeout=timeout)
-            try:
-                if isinstance(test, TcpTest):
-                    return Answer(healthy=True, detail="connected")
-                return self._http_answer(*over_ssh.get(channel, test, timeout=timeout))
-            finally:
-                channel.close()
-        except TimeoutError:
-            return Answer(healthy=False, detail=f"no answer within {timeout:g} s")
-        except ssl.SSLError as error:
-            return Answer(healthy=False, detail=f"TLS failed: {error.reason}")
-        except ConnectionRefusedError:
-            return Answer(healthy=False, detail=f"cannot connect to {test.host} port {test.port}")
-        except OSError as error:
-            return Answer(healthy=False, detail=str(error) or type(error).__name__)
-        except http.client.HTTPException:
-            return Answer(healthy=False, detail="the answer is not HTTP")
 
     def _on_host(self, test: HealthTest, timeout: float) -> Answer:
         seconds = f"{timeout:g}"
@@ -109,17 +89,49 @@ class Prober:
             raise HostError("no_probe", message, hint="allow AllowTcpForwarding local, or install curl there")
         if isinstance(test, HttpTest) and (head := _HTTP_HEAD.search(output)):
             body = re.split(r"\r?\n\r?\n", output, maxsplit=1)
-            return self._http_answer(int(head[1]), body[1] if len(body) > 1 else "")
+            return _http_answer(int(head[1]), body[1] if len(body) > 1 else "", self._redact)
         if status == 0 and not isinstance(test, HttpTest):
-            return Answer(healthy=True, detail=self._short(last_line(output)) or "exit status 0")
-        detail = self._short(last_line(output))
+            return Answer(healthy=True, detail=_short(last_line(output), self._redact) or "exit status 0")
+        detail = _short(last_line(output), self._redact)
         return Answer(healthy=False, detail=f"exit status {status}" + (f": {detail}" if detail else ""))
 
-    def _http_answer(self, status: int, body: str) -> Answer:
-        shown = self._short(body)
-        return Answer(healthy=status in _GOOD, detail=f"{status}" + (f" {shown}" if shown else ""))
 
-    def _short(self, text: str) -> str:
-        # Redacted first: half a secret would not be recognised.
-        line = " ".join(self._redact(text).split())
-        return line if len(line) <= _SHOWN else line[:_SHOWN] + "..."
+def ask_forwarded(
+    remote: Remote, test: HttpTest | TcpTest, timeout: float, *, redact: Callable[[str], str]
+) -> Answer:
+    """One answer over a forwarded channel.
+
+    Raises:
+        ForwardingRefusedError: the server allows none.
+        HostError: the connection was lost.
+
+    """
+    try:
+        channel = remote.connect_tcp(test.host, test.port, timeout=timeout)
+        try:
+            if isinstance(test, TcpTest):
+                return Answer(healthy=True, detail="connected")
+            return _http_answer(*over_ssh.get(channel, test, timeout=timeout), redact)
+        finally:
+            channel.close()
+    except TimeoutError:
+        return Answer(healthy=False, detail=f"no answer within {timeout:g} s")
+    except ssl.SSLError as error:
+        return Answer(healthy=False, detail=f"TLS failed: {error.reason}")
+    except ConnectionRefusedError:
+        return Answer(healthy=False, detail=f"cannot connect to {test.host} port {test.port}")
+    except OSError as error:
+        return Answer(healthy=False, detail=str(error) or type(error).__name__)
+    except http.client.HTTPException:
+        return Answer(healthy=False, detail="the answer is not HTTP")
+
+
+def _http_answer(status: int, body: str, redact: Callable[[str], str]) -> Answer:
+    shown = _short(body, redact)
+    return Answer(healthy=status in _GOOD, detail=f"{status}" + (f" {shown}" if shown else ""))
+
+
+def _short(text: str, redact: Callable[[str], str]) -> str:
+    # Redacted first: half a secret would not be recognised.
+    line = " ".join(redact(text).split())
+    return line if len(line) <= _SHOWN else line[:_SHOWN] + "..."
