@@ -425,10 +425,7 @@ def main() -> None:
     gc.disable()  # until hosts are asked: what start-up makes is no garbage, and a search takes time
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: CI cancels with it
     try:
-        code = cli.main(standalone_mode=False, prog_name="deployer")
-        if code == ExitCode.INTERRUPTED:
-            _leave(code)
-        sys.exit(code)
+        sys.exit(cli.main(standalone_mode=False, prog_name="deployer"))
     except click.UsageError as error:
         error.show()
         sys.exit(ExitCode.USAGE)
@@ -440,7 +437,7 @@ def main() -> None:
         sys.exit(ExitCode.USAGE)
     except (KeyboardInterrupt, click.Abort):
         click.echo("deployer: interrupted; no host was contacted", err=True)
-        _leave(ExitCode.INTERRUPTED)
+        sys.exit(ExitCode.INTERRUPTED)
     except Exception as error:
         if os.environ.get("DEPLOYER_DEBUG"):
             raise
@@ -455,12 +452,19 @@ def main() -> None:
         sys.exit(ExitCode.MIXED)
 
 
-def _leave(code: int) -> NoReturn:
-    """End without waiting for threads that may still work on hosts."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(code)
+def command() -> NoReturn:
+    """The program: `main`, and then the end, at once.
+
+    Threads that may still work on hosts are not waited for, and Python need not take itself apart.
+    """
+    try:
+        main()
+    except SystemExit as ended:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(ended.code if isinstance(ended.code, int) else ExitCode.OK)
+    raise AssertionError("unreachable: main always exits")
 
 
 def _print(problems: tuple[Problem, ...] | list[Problem]) -> None:
