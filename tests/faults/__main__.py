@@ -15,10 +15,11 @@ from tests.faults.campaign import run_campaign
 from tests.faults.choice import choose
 from tests.faults.fault import At, Fault, Kind, parse_fault, parse_moment
 from tests.faults.stand import Settings
-from tests.faults.table import render_table, write_table
+from tests.faults.table import render_table
 from tests.hosts import recipe
 from tests.hosts.lab import Lab
 from tests.hosts.programs import HostsError
+from tests.page import write_part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,7 +126,7 @@ def _campaign(faults: Sequence[Fault], lab: Lab, settings: Settings, *, table: P
     for each in broken:
         _say(f"again: scripts/faults --only {each.fault}\n")
     if table is not None:
-        write_table(table, text)
+        write_part(table, "faults", text)
     return 1 if broken or missed else 0
 
 

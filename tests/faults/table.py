@@ -9,12 +9,9 @@ from tests.faults.fault import At, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from tests.faults.trial import Result
 
-BEGIN = "<!-- faults: begin -->"
-END = "<!-- faults: end -->"
 HEAD = (
     *("what broke", "faults", "at points", "at random", "ended on old", "on new", "hosts broken"),
     *("locks stuck", "outage, median", "outage, longest"),
@@ -45,11 +42,3 @@ def _row(name: str, results: Sequence[Result]) -> tuple[str, ...]:
         f"{statistics.median(outages):.1f} s",
         f"{max(outages):.1f} s",
     )
-
-
-def write_table(file: Path, text: str) -> None:
-    """Replace what stands between the two marks in `file`; a file without them becomes the table."""
-    old = file.read_text() if file.exists() else ""
-    before, begin, rest = old.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    file.write_text(f"{before}{BEGIN}\n{text}{END}{after}" if begin and end else text)
