@@ -61,7 +61,7 @@ class Lab:
         check_machine()
         kinds = _kinds(count, flavours)
         owner = owner_of(owner_pid)
-        lowers = {kind: roots.ensure(recipe.FLAVOURS[kind]) for kind in sorted(set(kinds))}
+        lowers = {kind: roots.ensure(recipe.KNOWN[kind]) for kind in sorted(set(kinds))}
         reap()
         _allow_many_hosts()
         lab = cls._allot(name, kinds, owner)
@@ -285,7 +285,7 @@ def _next_number(taken: Sequence[int]) -> int:
 def _kinds(count: int, flavours: Sequence[str]) -> tuple[str, ...]:
     if not 1 <= count <= LARGEST_LAB:
         raise HostsError(f"a lab has 1 to {LARGEST_LAB} hosts")
-    unknown = [flavour for flavour in flavours if flavour not in recipe.FLAVOURS]
+    unknown = [flavour for flavour in flavours if flavour not in recipe.KNOWN]
     if unknown or not flavours:
         raise HostsError(f"no flavour {', '.join(unknown)}: there are {', '.join(recipe.FLAVOURS)}")
     return tuple(itertools.islice(itertools.cycle(flavours), count))

@@ -65,12 +65,21 @@ USERS = {"deploy": 1000, "asker": 1001}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flavour:
-    """A kind of host."""
+    """A kind of host; `more` are packages beside those that all have."""
 
     name: str
     suite: str
     systemd: int
-    more: tuple[str, ...] = ()  # packages
+    more: tuple[str, ...] = ()
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        return (*PACKAGES, *self.more)
+
+    @property
+    def forbidden(self) -> tuple[str, ...]:
+        """The beginnings of names of programs that must not be there."""
+        return tuple(name for name in FORBIDDEN if not any(wanted.startswith(name) for wanted in self.more))
 
     @property
     def digest(self) -> str:
@@ -86,3 +95,13 @@ FLAVOURS = {
         Flavour(name="debian13", suite="trixie", systemd=257, more=("zstd",)),
     )
 }
+
+# Hosts that others can work with too, for benchmarks; built when somebody asks for one by name.
+ON_DEMAND = {
+    flavour.name: flavour
+    for flavour in (
+        Flavour(name="python-debian12", suite="bookworm", systemd=252, more=("python3",)),
+        Flavour(name="python-zstd-debian12", suite="bookworm", systemd=252, more=("python3", "zstd")),
+    )
+}
+KNOWN = FLAVOURS | ON_DEMAND

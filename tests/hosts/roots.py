@@ -45,7 +45,7 @@ def _build(flavour: Flavour, root: Path, *, lock: int) -> None:
         "--quiet",
         "--mode=root",
         "--variant=minbase",
-        f"--include={','.join((*recipe.PACKAGES, *flavour.more))}",
+        f"--include={','.join(flavour.packages)}",
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in recipe.UNPACKED_NOT),
         *_apt_options(),
         flavour.suite,
@@ -78,7 +78,7 @@ def _check(flavour: Flavour, root: Path) -> None:
     found = [
         f"/{place}/{name}"
         for place in search
-        for name in recipe.FORBIDDEN
+        for name in flavour.forbidden
         if any((root / place).glob(f"{name}*"))
     ]
     if found:

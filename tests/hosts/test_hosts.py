@@ -502,3 +502,12 @@ def test_links_lead_where_they_lead_on_the_host(tmp_path: Path) -> None:
     assert locate(tmp_path, "/escape/passwd") == tmp_path / "etc/passwd"
     with pytest.raises(OSError, match="too many symbolic links"):
         locate(tmp_path, "/loop")
+
+
+def test_hosts_on_demand_have_what_they_were_asked_for_and_are_in_no_test() -> None:
+    assert set(recipe.FLAVOURS) == {"debian12", "debian13"}
+    for flavour in recipe.FLAVOURS.values():
+        assert (flavour.packages, flavour.forbidden) == (recipe.PACKAGES, recipe.FORBIDDEN)
+    with_python = recipe.ON_DEMAND["python-debian12"]
+    assert with_python.packages == (*recipe.PACKAGES, "python3")
+    assert with_python.forbidden == ("python2", "curl", "wget")
