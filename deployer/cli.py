@@ -268,14 +268,11 @@ def rollback(**words: Any) -> int:
 def _roll_out(words: dict[str, Any], **more: Any) -> int:
     if words["step"] and not sys.stdin.isatty():
         raise click.UsageError("--step asks before each batch, and there is no terminal to ask on")
-    from deployer.pipeline import Goal  # noqa: PLC0415  Fabric and pydantic are slow to import
-    from deployer.run import RunOptions  # noqa: PLC0415
+    from deployer.run import RunOptions  # noqa: PLC0415  Fabric and pydantic are slow to import
     from deployer.run import run as run_playbook  # noqa: PLC0415
 
-    same = ("detailed_exitcode", "json", "forks", "start", "lock_wait", "deadline", "step")
-    options = RunOptions(
-        goal=Goal.CHECK if words["check"] else Goal.APPLY, **{name: words[name] for name in same}, **more
-    )
+    same = ("check", "detailed_exitcode", "json", "forks", "start", "lock_wait", "deadline", "step")
+    options = RunOptions(**{name: words[name] for name in same}, **more)
     load_options = _to_load(words, with_files=not options.rollback)
     return run_playbook(load_options, options, ask_passphrase=_ask_passphrase, note=_note)
 
@@ -436,7 +433,7 @@ def main() -> None:
         _print(error.problems)
         sys.exit(ExitCode.USAGE)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("deployer: interrupted; no host was contacted", err=True)
+        click.echo("deployer: interrupted; nothing was changed", err=True)
         sys.exit(ExitCode.INTERRUPTED)
     except Exception as error:
         if os.environ.get("DEPLOYER_DEBUG"):

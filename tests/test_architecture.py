@@ -59,7 +59,10 @@ DOES_IO = {
     *("subprocess", "sys", "tempfile", "threading", "time", "urllib.request"),
 }
 CALLS_IO = {"open", "print", "input", "exec", "eval", "__import__"}
-ABOVE = ("deployer.cli", "deployer.run", "deployer.show", "deployer.rollout", "deployer.pipeline")
+ABOVE = (
+    *("deployer.cli", "deployer.run", "deployer.execute", "deployer.show"),
+    *("deployer.rollout", "deployer.pipeline"),
+)
 STAGES = ["load", "observe", "plan", "stage", "switch", "verify", "commit"]
 # Pure vocabulary of a stage that later and earlier stages may speak: what is shared is data, not work.
 SHARED = {

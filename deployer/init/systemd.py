@@ -47,6 +47,8 @@ def why_not(name: str, version: str) -> str:
     """Why services cannot be run by the init system that `init_facts` tells of; "" if they can."""
     if name == "none":
         return "systemd does not run there, and no other init system is supported"
+    if version == "known":
+        return ""
     if not version.isdigit() or int(version) < _OLDEST:
         return f"systemd {version} is too old, {_OLDEST} is needed"
     return ""

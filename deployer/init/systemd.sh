@@ -9,8 +9,10 @@ at_start=$units/deployer-revert.service
 stopped=/var/lib/unless-stopped    # helper's memory of manual stops, one file a unit
 reload=no                          # yes: a unit file that systemd may have read was replaced; reading all anew is slow
 
-init_facts() { # fact init NAME VERSION
-  if [ -d /run/systemd/system ]; then
+init_facts() { # fact init NAME VERSION; or known, for a version that was good enough for an earlier deploy
+  if [ -d /run/systemd/system ] && [ -e "$watch" ]; then
+    say "fact init systemd known"
+  elif [ -d /run/systemd/system ]; then
     say "fact init systemd $(systemctl --version | { read -r _ version _ && echo "$version"; })"
   else
     say "fact init none"

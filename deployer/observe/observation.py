@@ -76,6 +76,9 @@ def parse_observation(stdout: str) -> Observation:
     facts = {words[1]: words[2:] for words in head if words[0] == "fact"}
     digests = {path: sha256 for sha256, path in (line.split("  ", 1) for line in parts.get("sha256", ()))}
     stats = {words[3]: words for words in (line.split(" ", 3) for line in parts.get("stat", ()))}
+    # Of several mounts at one place the last is the one on top; fstab(5) has the fields.
+    mounts = (line.split(" ") for line in parts.get("mounts", ()))
+    mounted = {words[1]: frozenset(words[3].split(",")) for words in mounts}
     names = [words[1] for words in head if words[0] == "service"]
     units = dict(zip(names, parse_states(parts.get("units", ())), strict=False))
     init = [*facts.get("init", ["none"]), ""]
@@ -86,7 +89,7 @@ def parse_observation(stdout: str) -> Observation:
         init_version=init[1],
         tools=frozenset(words[1] for words in head if words[0] == "tool"),
         disks={
-            words[1]: Disk(free=int(words[2]) * 1024, options=frozenset(words[3].split(",")))
+            words[1]: Disk(free=int(words[2]) * 1024, options=mounted.get(words[3], frozenset({"unknown"})))
             for words in head
             if words[0] == "disk" and words[2].isdigit()
         },

@@ -14,12 +14,7 @@ for tool in zstd gzip curl wget bash perl nc flock; do
   ! command -v "$tool" >/dev/null 2>&1 || say "tool $tool"
 done
 
-mount_options() { # MOUNT_POINT: of the last mount there, which is the one on top
-  options=unknown
-  while read -r _ point _ found _; do [ "$point" != "$1" ] || options=$found; done </proc/self/mounts
-}
-
-disks() { # FOLDER...: free KiB and mount options of the file system that holds, or would hold, each
+disks() { # FOLDER...: free KiB and mount point of the file system that holds, or would hold, each
   places=
   for at; do
     while [ ! -d "$at" ]; do at=${at%/*}; at=${at:-/}; done
@@ -27,14 +22,11 @@ disks() { # FOLDER...: free KiB and mount options of the file system that holds,
   done
   # shellcheck disable=SC2086  # words
   found=$(df -Pk $places 2>/dev/null) || return 0
-  seen=
   {
     read -r _
     for folder; do
       read -r _ _ _ free _ mounted
-      [ "$mounted" = "$seen" ] || mount_options "$mounted"
-      seen=$mounted
-      say "disk $folder $free $options"
+      say "disk $folder $free $mounted"
     done
   } <<LINES
 $found
@@ -80,6 +72,9 @@ while [ $# -gt 0 ]; do
     done
   fi
 done
+
+say "= mounts"
+cat /proc/self/mounts
 
 # One process each for all files of all services: forks are what an observation costs.
 # shellcheck disable=SC2086  # lists of words that hold no spaces: service and binary names are checked

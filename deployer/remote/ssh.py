@@ -12,6 +12,7 @@ import hashlib
 import logging
 import os
 import random
+import resource
 import socket
 import threading
 import time
@@ -55,6 +56,7 @@ _SYSTEM_KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2", "/etc/ssh/ss
 _SILENCE = 30  # seconds without an answer to what was sent, after which a connection is dead
 _AHEAD = 10  # seconds to wait for a session that was opened ahead, when it is needed
 _PAUSES = (0.1, 0.3, 1.0)  # seconds until sshd surely knows that a session has ended, and allows another
+_OTHER_FILES = 256  # that are open beside connections
 _SUDO_PROMPT = "deployer-asks-for-the-sudo-password"
 
 
@@ -92,6 +94,7 @@ class Connector:
         self._known_hosts: dict[Path, list[KnownKey]] = {}
         self._keys: dict[Path, paramiko.PKey | UnreachableError] = {}
         self._jumps: dict[Target, Any] = {}  # a connection, or why there is none
+        self._begun: dict[Target, Future[Remote]] = {}
         self._starts: dict[str, threading.Semaphore] = {}
         self._lock = threading.RLock()
 
@@ -100,6 +103,7 @@ class Connector:
 
         Keys that cannot be loaded are left to the hosts that need them.
         """
+        _allow_files(len(targets))
         for path in dict.fromkeys(path for target in targets for path in self._route(target).keys):
             if self._from_agent(path) is None:
                 self._key(path)
@@ -111,11 +115,23 @@ class Connector:
             UnreachableError: with the cause, and what to do about it.
 
         """
+        with self._lock:
+            begun = self._begun.pop(target, None)
+        return begun.result() if begun else self._connect(target)
+
+    def begin(self, targets: Sequence[Target]) -> None:
+        """Start to connect to these, beside what the caller does; `connect` takes it up from there."""
+        for target in dict.fromkeys(targets):
+            self._begun[target] = begin(partial(self._connect, target))
+
+    def _connect(self, target: Target) -> Remote:
         route = self._route(target)
         return _SshRemote(self._open(route, target, session=True), route, target.become)
 
     def close(self) -> None:
-        """Let go of the connections to jump hosts."""
+        """Let go of the connections to jump hosts, and of those that nobody took up."""
+        for begun in self._begun.values():
+            begun.add_done_callback(_close)
         for connection in self._jumps.values():
             with suppress(Exception):
                 connection.close()
@@ -621,7 +637,16 @@ class _SshRemote:
         raise HostError("shell_failed", f"cannot run a shell: {detail or f'exit status {status}'}")
 
 
-def _close(opened: Future[paramiko.Channel]) -> None:
+def _allow_files(connections: int) -> None:
+    """Raise the soft limit of open files, often 1024, as far as it takes and may be: getrlimit(2)."""
+    wanted = connections + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if resource.RLIM_INFINITY != soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def _close(opened: Future[Any]) -> None:
     if opened.exception() is None:
         opened.result().close()
 

@@ -16,9 +16,9 @@ RECORDED = dedent("""\
     fact init systemd 252
     tool gzip
     tool perl
-    disk /opt 1048576 rw,relatime,lowerdir=/a:/b,upperdir=/c
-    disk /etc 2048 ro
-    disk /var/lib 0 unknown
+    disk /opt 1048576 /opt
+    disk /etc 2048 /
+    disk /var/lib 0 /nowhere
     service app
     current 20250102T000000Z-0123456789ab
     release 20250101T000000Z-ba9876543210 failed
@@ -32,6 +32,10 @@ RECORDED = dedent("""\
     stopped_by_operator
     service new
     at_boot no
+    = mounts
+    overlay /opt overlay ro 0 0
+    /dev/vda / ext4 ro 0 0
+    overlay /opt overlay rw,relatime,lowerdir=/a:/b,upperdir=/c 0 0
     = sha256
     aaaa  /opt/app/current/server
     bbbb  /opt/app/current/.env

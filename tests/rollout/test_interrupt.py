@@ -166,4 +166,4 @@ def test_before_hosts_are_worked_on_an_interrupt_ends_it_at_once() -> None:
         "import os; from deployer import cli; cli.cli.main = lambda **_: os.kill(os.getpid(), 2); cli.main()"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (130, "deployer: interrupted; no host was contacted\n")
+    assert (done.returncode, done.stderr) == (130, "deployer: interrupted; nothing was changed\n")
