@@ -102,13 +102,14 @@ init_has_read() { # SERVICE: whether systemd knows its units as they are on the 
   case $(systemctl show -p LoadState -p NeedDaemonReload "$@") in *=not-found* | *=yes*) return 1 ;; esac
 }
 
-init_main_pid() { # SERVICE: the main process if the service is up and never had to be restarted, else 0
-  systemctl show -p ActiveState -p MainPID -p NRestarts "$1.service" | {
-    state=- pid=0 restarts=0
+init_main_pid() { # SERVICE: the main process if the service is up, else 0
+  # NRestarts says nothing: a crash between reset-failed and restart of init_restart leaves it at 1.
+  systemctl show -p ActiveState -p MainPID "$1.service" | {
+    state=- pid=0
     while IFS='=' read -r key value; do
-      case $key in ActiveState) state=$value ;; MainPID) pid=$value ;; NRestarts) restarts=$value ;; esac
+      case $key in ActiveState) state=$value ;; MainPID) pid=$value ;; esac
     done
-    [ "$state $restarts" = "active 0" ] || pid=0
+    [ "$state" = active ] || pid=0
     say "$pid"
   }
 }

@@ -45,10 +45,10 @@ show_lock() { say "run=$lock_run by=$lock_by pid=$lock_pid from=$lock_from since
 
 is_ours() { read_lock "$1" && [ "$lock_run" = "$run" ]; } # SERVICE
 
-seal() { # SERVICE LINK: changes whenever a run changed something; LINK: where `current` leads
+seal() { # SERVICE [LINK]: changes whenever a run changed something; LINK: where `current` leads, if that is known
   size=0
   [ ! -e "$state/$1/ledger" ] || size=$(wc -c <"$state/$1/ledger")
-  say "$size:$2"
+  say "$size:${2-$(readlink "/opt/$1/current")}"
 }
 
 take_lock() { # SERVICE SEAL BREAK: SEAL was seen when the plan was made; BREAK: a run that is known to be dead, or -
@@ -56,7 +56,7 @@ take_lock() { # SERVICE SEAL BREAK: SEAL was seen when the plan was made; BREAK:
     case $lock_run in "$run" | "$3") ;; *) fail held "$(show_lock)" ;; esac
   fi
   [ ! -e "$state/$1/transaction" ] || fail stale "a transaction is open"
-  [ "$(seal "$1" "$(readlink "/opt/$1/current")")" = "$2" ] || fail stale "another run changed the service meanwhile"
+  [ "$(seal "$1")" = "$2" ] || fail stale "another run changed the service meanwhile"
   {
     say "run=$run by=$by pid=$pid from=$from since=$(date +%s) lease=$lease" >"$state/$1/lock.new" &&
       mv -f "$state/$1/lock.new" "$state/$1/lock"

@@ -157,7 +157,8 @@ def _prober(
 def check_alive(remote: Remote, service: Service, before: UnitState, *, answer: str = "") -> None:
     """Whether the process that `before` shows still runs.  Raises UnhealthyError."""
     state = ask_state(remote, service.name)
-    if state.restarts or state.main_pid != before.main_pid:
+    # Not restarts alone: a crash of the release before, in the moment it was replaced, counts as one.
+    if (state.main_pid, state.restarts) != (before.main_pid, before.restarts):
         raise _died(service, state, answer)
 
 

@@ -109,6 +109,13 @@ def test_without_a_test_the_service_only_has_to_stay_up(trial: Trial) -> None:
     assert trial.host.ran == []
 
 
+def test_a_crash_of_the_release_before_is_not_counted(trial: Trial) -> None:
+    trial.answer(lambda now: OK if now >= 2 else SICK)
+    trial.host.says["status"] = state(MainPID=42, NRestarts=1)
+    trial.verify(make_unit(restarts=1), start_period=10.0)
+    assert trial.host.ran
+
+
 # -- patience ---------------------------------------------------------------------------------------------
 
 
