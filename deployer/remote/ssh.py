@@ -56,6 +56,9 @@ _SYSTEM_KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2", "/etc/ssh/ss
 _SILENCE = 30  # seconds without an answer to what was sent, after which a connection is dead
 _AHEAD = 10  # seconds to wait for a session that was opened ahead, when it is needed
 _PAUSES = (0.1, 0.3, 1.0)  # seconds until sshd surely knows that a session has ended, and allows another
+_UNREAD = 256 * 1024  # bytes that a script may leave unread; sshd tells of every 96 KiB that it read
+_TELLS = 2.0  # seconds to wait for that; another server may never tell
+_SPEED = 20e6  # bytes per second to a host that must be possible over any distance
 _OTHER_FILES = 256  # that are open beside connections
 _SUDO_PROMPT = "deployer-asks-for-the-sudo-password"
 
@@ -468,6 +471,7 @@ class _SshRemote:
         self._become = None if become and become.user == route.user else become
         self._lock = threading.Lock()
         self._expected = 0
+        self._round_trip = 1.0  # seconds; the shortest seen
         ahead: Future[paramiko.Channel] | None = getattr(self._transport, "session", None)
         self._ahead = deque([_Session(channel=ahead)] if ahead else ())
         self._room = True
@@ -489,7 +493,8 @@ class _SshRemote:
         try:
             with self._shell(timeout) as channel:
                 output = self._give_password(channel) if self._become and self._become.password else b""
-                _send(channel, chain((boot_input(script, args),), stdin))
+                unread = max(_UNREAD, int(self._round_trip * _SPEED))
+                _send(channel, chain((boot_input(script, args),), stdin), unread=unread)
                 output += _read(channel.recv)
                 errors = _read(channel.recv_stderr).decode(errors="replace")
                 status = channel.recv_exit_status()
@@ -549,12 +554,18 @@ class _SshRemote:
         if not self._room:
             return
         while len(self._ahead) < max(min(self._expected, 2), 1):
-            self._ahead.append(_Session(channel=begin(self._transport.open_session)))
+            self._ahead.append(_Session(channel=begin(self._open_ahead)))
         # A sudo that waits for its password does not wait for ever.
         asks = self._become and self._become.password
         if self._expected and not self._ahead[0].begun and not asks:
             start = partial(self._start, self._ahead[0].channel)
             self._ahead[0] = _Session(channel=begin(start), begun=True)
+
+    def _open_ahead(self) -> paramiko.Channel:
+        began = time.monotonic()
+        channel = self._transport.open_session()
+        self._round_trip = min(self._round_trip, time.monotonic() - began)
+        return channel
 
     def _start(self, opened: Future[paramiko.Channel]) -> paramiko.Channel:
         channel = opened.result()
@@ -651,11 +662,24 @@ def _close(opened: Future[Any]) -> None:
         opened.result().close()
 
 
-def _send(channel: paramiko.Channel, parts: Iterable[bytes | memoryview]) -> None:
+def _send(channel: paramiko.Channel, parts: Iterable[bytes | memoryview], *, unread: int) -> None:
+    """Send it all, and never have more than `unread` bytes of it there that nobody has read.
+
+    What waits in sshd's memory it moves with every packet that joins it: 2 MB of that, which is its whole
+    window, cost a host more than to unpack them.
+    """
+    window = channel.out_window_size
+
+    def has_room() -> bool:
+        return window - channel.out_window_size < unread or channel.closed
+
     try:
         for part in parts:
             view = memoryview(part)
             for start in range(0, len(view), _SLICE):
+                with channel.out_buffer_cv:
+                    if not channel.out_buffer_cv.wait_for(has_room, timeout=_TELLS):
+                        unread = window + 1
                 channel.sendall(view[start : start + _SLICE])  # type: ignore[arg-type]  # any buffer will do
         channel.shutdown_write()
     except TimeoutError:

@@ -24,19 +24,12 @@ binary_of() { # RELEASE: its binary, which may have had another name
   say "$file"
 }
 
+# sshd moves all that waits in its buffer with every packet, up to 2 MB: what is slower than the line must not
+# let it fill up.
+hurry() { dd bs=8M iflag=fullblock 2>/dev/null; }
+
 # Not under the mutex any longer than for this: bytes come from afar, and may never come.
 (enter "$service" && take_lock "$service" "$seal" "$break") || exit 1
-
-if ! id -u "$user" >/dev/null 2>&1; then
-  if command -v useradd >/dev/null; then
-    try no_user "cannot create the user $user" useradd --system --user-group --no-create-home \
-      --home-dir /nonexistent --shell /usr/sbin/nologin "$user"
-  else
-    try no_user "cannot create the group $user" addgroup -S "$user"
-    try no_user "cannot create the user $user" adduser -S -D -H -h /nonexistent -s /sbin/nologin -G "$user" "$user"
-  fi
-fi
-group=$(id -gn "$user")
 
 umask 022
 try cannot_write "cannot make $releases" mkdir -p "$releases"
@@ -44,26 +37,32 @@ rm -rf "$releases"/.staging-*    # what a run that died half-way left behind
 mkdir "$new" || give_up cannot_write "cannot make $new"
 point stage.made
 
-# The .env has its owner and mode before it has its first byte.
-(umask 077 && : >"$new/.env") || give_up cannot_write "cannot write $new/.env"
-chown "root:$group" "$new/.env" || give_up cannot_write "cannot give $new/.env to the group $group"
-chmod 640 "$new/.env" || give_up cannot_write "cannot protect $new/.env"
-take "$env_size" >>"$new/.env" || give_up cannot_write "cannot write $new/.env"
+(umask 077 && take "$env_size" >"$new/.env") || give_up cannot_write "cannot write $new/.env"
 take "$unit_size" >"$new/$service.service" || give_up cannot_write "cannot write the unit"
 (umask 077 && take "$json_size" >"$new/release.json") || give_up cannot_write "cannot write release.json"
 
 case $encoding in
   plain) cat >"$new/$binary" ;;
-  gzip) gzip -dc >"$new/$binary" ;;
-  zstd) zstd -dcq >"$new/$binary" ;;
-  patch:*) zstd -dcq --patch-from="$(binary_of "${encoding#patch:}")" >"$new/$binary" ;;
+  gzip) hurry | gzip -dc >"$new/$binary" ;;
+  zstd) hurry | zstd -dcq >"$new/$binary" ;;
+  patch:*) hurry | zstd -dcq --patch-from="$(binary_of "${encoding#patch:}")" >"$new/$binary" ;;
   link:*)
     old=$(binary_of "${encoding#link:}")
     ln "$old" "$new/$binary" 2>/dev/null || cp "$old" "$new/$binary" ;;
   *) give_up bad_encoding "unknown encoding $encoding" ;;
 esac || give_up cannot_write "cannot write $new/$binary"
-chmod 755 "$new/$binary"
 point stage.received
+
+if ! id -u "$user" >/dev/null 2>&1; then
+  if command -v useradd >/dev/null; then
+    useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$user"
+  else
+    addgroup -S "$user" && adduser -S -D -H -h /nonexistent -s /sbin/nologin -G "$user" "$user"
+  fi >/dev/null || give_up no_user "cannot create the user $user"
+fi
+group=$(id -gn "$user")
+chown "root:$group" "$new/.env" || give_up cannot_write "cannot give $new/.env to the group $group"
+{ chmod 640 "$new/.env" && chmod 755 "$new/$binary"; } || give_up cannot_write "cannot set modes in $new"
 
 # Of the file, not of what went by on the way to it: a read from memory costs less than a tee.
 found=$(sha256sum "$new/$binary")
