@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from benchmarks.contender import DEPLOYS, Command
+from benchmarks.job import Job
 from deployer import __version__
 
 if TYPE_CHECKING:
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
     from benchmarks.contender import Site
     from benchmarks.fleet import Fleet
-    from benchmarks.job import Job
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -57,9 +58,13 @@ class Deployer:
         play = {"name": "bench", "hosts": "all", "become": True, "tasks": [{"service": service}]}
         (site.folder / "site.yml").write_text(yaml.safe_dump([play], sort_keys=False))
 
-    def command(self, _site: Site, _job: Job) -> Command:
+    def command(self, site: Site, job: Job) -> Command:
+        cache = site.folder / "cache"
+        if job is Job.FIRST:
+            shutil.rmtree(cache, ignore_errors=True)  # nobody has compressed a new program before
         program = str(Path(sys.executable).with_name("deployer"))
-        return Command(argv=(program, "run", "site.yml", "-i", "hosts.yml"))
+        argv = ("env", f"XDG_CACHE_HOME={cache}", program, "run", "site.yml", "-i", "hosts.yml")
+        return Command(argv=argv)
 
 
 def _git(*words: str) -> str:

@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """Deploys with deploy.sh, and finds nothing to do with check.sh, one connection a host each."""
+    """Deploys with deploy.sh, and finds nothing to do with check.sh, one connection a host each.
+
+    `key_exchange`: KexAlgorithms of ssh_config(5); OpenSSH's own if empty.
+    """
 
     name: str = "script"
     words: str = "OpenSSH script"
+    key_exchange: str = ""
     jobs: frozenset[Job] = DEPLOYS
 
     def prepare(self) -> str:
@@ -33,8 +37,12 @@ class Script:
 
     def command(self, site: Site, job: Job) -> Command:
         if job is Job.NOTHING:
-            return _shell("check.sh", "hosts", site.service, str(site.port), *_ssh(site))
-        return _shell("deploy.sh", "hosts", site.service, *_ssh(site))
+            return _shell("check.sh", "hosts", site.service, str(site.port), *self._ssh(site))
+        return _shell("deploy.sh", "hosts", site.service, *self._ssh(site))
+
+    def _ssh(self, site: Site) -> tuple[str, ...]:
+        chosen = ("-o", f"KexAlgorithms={self.key_exchange}") if self.key_exchange else ()
+        return (*chosen, *_ssh(site))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
