@@ -41,5 +41,8 @@ def read_script(*names: str) -> str:
 
 
 def assemble(script: str, args: tuple[str, ...]) -> bytes:
-    """`script` with `args` as its positional parameters."""
-    return f"{fault.shell_prefix()}set -- {shlex.join(args)}\n{script}".encode()
+    """`script` with `args` as its positional parameters; as a group, of which a shell runs all or nothing.
+
+    A line that dies on the way must not leave a host with half a script, or half a path to delete.
+    """
+    return f"{{\n{fault.shell_prefix()}set -- {shlex.join(args)}\n{script}\n}}".encode()

@@ -88,6 +88,17 @@ def test_a_shell_that_is_started_and_then_not_needed_does_nothing(shell: list[st
     assert done.stderr == b""
 
 
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+def test_of_a_script_that_is_cut_off_nothing_is_run(shell: list[str]) -> None:
+    body = boot_input('say() { echo "$1"; }\nsay one\n{ say two; }\nsay three', ("-",))
+    _, *rest = shlex.split(BOOT_COMMAND)
+    for length in range(len(body)):
+        done = subprocess.run(
+            [*shell, *rest], input=body[:length], capture_output=True, timeout=60, check=False
+        )
+        assert done.stdout == f"{HELLO}\n".encode(), body[:length]
+
+
 def test_the_command_line_is_always_the_same_and_short() -> None:
     assert len(BOOT_COMMAND) < 300
 
