@@ -342,7 +342,7 @@ def test_a_run_leaves_a_service_stopped_that_its_operator_stopped(site: Site) ->
     assert set(site.run().outcomes.values()) == {"unchanged"}
 
 
-def digest_of_everything(host: TestHost) -> str:
+def digest_of_everything(host: TestHost) -> list[str]:
     """Names, modes, owners, times and contents of all that a deploy writes to, users and units."""
     script = (
         "set -- opt etc usr/local var/lib/deployer var/lib/unless-stopped; cd /;"
@@ -351,7 +351,7 @@ def digest_of_everything(host: TestHost) -> str:
         "getent passwd; getent group;"
         "systemctl list-unit-files --no-legend; ls /run/systemd/system"
     )
-    return shell(host, script)
+    return shell(host, script).splitlines()
 
 
 @pytest.mark.hosts
