@@ -282,7 +282,7 @@ def _roll_out(words: dict[str, Any], **more: Any) -> int:
 @_load_options
 def validate(**words: Any) -> int:
     """Read PLAYBOOK, its inventory and every file they name; contact no host."""
-    from deployer.load import load  # noqa: PLC0415
+    from deployer.load.load import load  # noqa: PLC0415
 
     loaded = load(_to_load(words), environ=os.environ)
     for play in loaded.plays:

@@ -1,7 +1,4 @@
-"""One run, from its options to its exit code: load, begin to connect, and hand over to `execute`.
-
-What is imported here is what it takes to connect; the rest is read while hosts answer.
-"""
+"""One run, from its options to its exit code: load, begin to connect, and hand over to `execute`."""
 
 from __future__ import annotations
 
@@ -14,10 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from deployer.desired import ServiceTask
-from deployer.load import load
-from deployer.outcome import ExitCode
-from deployer.remote.ssh import Connector
+from deployer.load.beside import begin_to_load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +19,7 @@ if TYPE_CHECKING:
 
     from deployer.desired import Play
     from deployer.load import Loaded, LoadOptions
+    from deployer.outcome import ExitCode
     from deployer.secret import Secret
 
 
@@ -61,7 +56,12 @@ def run(
 
     """
     began, now = time.monotonic(), datetime.now(UTC)
-    loaded = load(load_options, environ=os.environ)
+    loading = begin_to_load(load_options, environ=os.environ)
+    from deployer.execute import execute  # noqa: PLC0415  meanwhile
+    from deployer.outcome import ExitCode  # noqa: PLC0415
+    from deployer.remote.ssh import Connector  # noqa: PLC0415
+
+    loaded = loading()
     retry = ""
     if options.retry:
         loaded, retry = _retry(loaded, options.retry, limited=load_options.limit is not None, note=note)
@@ -73,8 +73,6 @@ def run(
     connector = Connector(ask_passphrase=ask_passphrase)
     connector.prepare([host.target for play in loaded.plays for host in play.hosts])
     connector.begin([host.target for play in loaded.plays[:1] for host in play.hosts[: options.forks]])
-    from deployer.execute import execute  # noqa: PLC0415  see above
-
     gc.enable()  # cli.main turned it off
     return execute(loaded, options, connector=connector, retry=retry, began=began, now=now, note=note)
 
@@ -93,6 +91,8 @@ def _retry(loaded: Loaded, run: str, *, limited: bool, note: Callable[[str], Non
 
 def _services_only(play: Play) -> Play:
     """What a rollback is about: no commands, and what fails is not taken to the release it came from."""
+    from deployer.desired import ServiceTask  # noqa: PLC0415
+
     hosts = (
         replace(host, tasks=tuple(t for t in host.tasks if isinstance(t, ServiceTask))) for host in play.hosts
     )

@@ -11,7 +11,7 @@ from deployer.ask.ask import ask, hosts_with_services
 from deployer.ask.ledger import ask_ledger
 from deployer.ask.releases import ask_releases
 from deployer.ask.unlock import break_locks
-from deployer.load import load
+from deployer.load.load import load
 from deployer.outcome import ExitCode, Failed, Unreachable
 from deployer.remote.ssh import Connector
 from deployer.report.ledgers import ledger_lines

@@ -293,7 +293,7 @@ def test_a_run_whose_output_is_closed_ends_with_its_own_exit_code(site: Path) ->
 
 def test_a_bug_is_told_as_one_line_unless_somebody_debugs_it(site: Path) -> None:
     broken = "import deployer.load.load as l\ndef f(*a, **k): raise ZeroDivisionError('oops')\n"
-    program = f"{broken}import deployer.load\ndeployer.load.load = f\nfrom deployer.cli import main\nmain()\n"
+    program = f"{broken}l.load = f\nfrom deployer.cli import main\nmain()\n"
     words = [sys.executable, "-c", program, "validate", "site"]
     done = subprocess.run(words, cwd=site, capture_output=True, text=True, check=False)
     assert done.returncode == 4

@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from deployer.cli import cli
+from deployer.load import ConnectionOptions
 from deployer.load.inventory import read_inventory
 from deployer.load.playbook import read_plays
 from deployer.load.schema import HealthcheckModel, PlayModel, ServiceModel
-from deployer.load.target import ConnectionOptions
 from deployer.load.yaml import parse_yaml
 from deployer.outcome import NAMES, ExitCode
 from deployer.record.record import as_plain, parse_record

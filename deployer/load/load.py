@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from deployer.errors import LoadError, Problem
 from deployer.load.extra_vars import read_extra_vars
 from deployer.load.find import find_inventory, find_playbook
 from deployer.load.inventory import read_inventory
+from deployer.load.options import Loaded
 from deployer.load.playbook import read_plays
-from deployer.load.target import ConnectionOptions
 from deployer.load.yaml import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
-    from deployer.desired import Play
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadOptions:
-    """What the command line says about which files, which hosts, which variables."""
-
-    playbook: str
-    inventory: tuple[str, ...] = ()
-    limit: str | None = None
-    extra_vars: tuple[str, ...] = ()
-    connection: ConnectionOptions = field(default_factory=ConnectionOptions)
-    with_files: bool = True  # read binaries and env files too; what is not deployed needs none
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
-    """A playbook whose every file was read and found good."""
-
-    playbook: Path
-    plays: tuple[Play, ...]
+    from deployer.load.options import LoadOptions
 
 
 def load(options: LoadOptions, *, environ: Mapping[str, str]) -> Loaded:

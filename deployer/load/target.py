@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from deployer.errors import Mark
+    from deployer.load.options import ConnectionOptions
     from deployer.load.schema import PlayModel
     from deployer.load.template import Variables
     from deployer.target import HostKeyChecking
@@ -24,18 +24,6 @@ if TYPE_CHECKING:
 _DIGITS = re.compile(r"[0-9]{1,9}")
 _TRUE = {"true", "yes", "on", "1", "y", "t"}  # Ansible's BOOLEANS_TRUE
 _FALSE = {"false", "no", "off", "0", "n", "f"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionOptions:
-    """The command line's part; as in Ansible it gives way to the play, and the play to variables."""
-
-    user: str | None = None
-    private_key: Path | None = None
-    become: bool = False
-    become_user: str | None = None
-    become_password: Secret | None = None
-    timeout: float = 10.0  # seconds
 
 
 class BadVariableError(Exception):

@@ -39,7 +39,7 @@ class Store:
         folder = self.folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         partial = folder / f".{record.run}.new"
-        text = json.dumps(as_plain(record), indent=1, ensure_ascii=False) + "\n"
+        text = json.dumps(as_plain(record), ensure_ascii=False) + "\n"
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123  a Path cannot give the mode
             file.write(text)

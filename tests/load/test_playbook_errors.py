@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from deployer.errors import LoadError
-from deployer.load import LoadOptions, load
+from deployer.load import LoadOptions
+from deployer.load.load import load
 
 CASES: list[dict[str, Any]] = yaml.safe_load(
     Path(__file__).with_name("playbook_errors.yml").read_text(encoding="utf-8")

@@ -8,9 +8,9 @@ import pytest
 
 from deployer.desired import CommandTask, Percent, Strategy
 from deployer.errors import LoadError
+from deployer.load import ConnectionOptions
 from deployer.load.inventory import read_inventory
 from deployer.load.playbook import read_plays
-from deployer.load.target import ConnectionOptions
 from deployer.load.yaml import parse_yaml
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from deployer.desired import ExecTest, HealthTest, HttpTest, RestartPolicy, TcpTest
 from deployer.duration import parse_duration
-from deployer.load import LoadOptions, load
+from deployer.load import LoadOptions
+from deployer.load.load import load
 from deployer.load.schema import Argv, HealthcheckModel, ServiceModel
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from deployer.errors import Mark
+from deployer.load import ConnectionOptions
 from deployer.load.schema import PlayModel
-from deployer.load.target import BadVariableError, ConnectionOptions, make_target
+from deployer.load.target import BadVariableError, make_target
 from deployer.load.template import Variables
 from deployer.secret import Secret
 from deployer.target import Become, Target

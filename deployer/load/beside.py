@@ -1,0 +1,70 @@
+"""Load in a process of its own, while this one imports what talks to hosts: one core is slow to start on."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+from typing import TYPE_CHECKING
+
+from deployer.errors import LoadError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import NoReturn
+
+    from deployer.errors import Problem
+    from deployer.load.options import Loaded, LoadOptions
+
+
+def begin_to_load(options: LoadOptions, *, environ: Mapping[str, str]) -> Callable[[], Loaded]:
+    """Start to load; what it returns waits for that, and raises as `load` does.
+
+    To be called while the process has no other threads: fork(2) copies none of them.
+    """
+    reader, writer = os.pipe()
+    try:
+        child = os.fork()
+    except OSError:  # too many processes
+        os.close(reader)
+        os.close(writer)
+        return lambda: _load(options, environ)
+    if child == 0:
+        os.close(reader)
+        _load_and_end(options, environ, writer)
+    os.close(writer)
+
+    def finish() -> Loaded:
+        with os.fdopen(reader, "rb") as pipe:
+            told = pipe.read()
+        os.waitpid(child, 0)
+        if not told:  # it was killed, or has a bug, which is better seen here
+            return _load(options, environ)
+        loaded: Loaded | tuple[Problem, ...] = pickle.loads(told)  # noqa: S301  our own words
+        if isinstance(loaded, tuple):
+            raise LoadError(loaded)
+        return loaded
+
+    return finish
+
+
+def _load_and_end(options: LoadOptions, environ: Mapping[str, str], writer: int) -> NoReturn:
+    """The other process; its end is not Python's, for what it was forked from goes on."""
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)  # there is nothing to tidy up
+        told: Loaded | tuple[Problem, ...]
+        try:
+            told = _load(options, environ)
+        except LoadError as error:
+            told = error.problems
+        with os.fdopen(writer, "wb") as pipe:
+            pickle.dump(told, pipe, pickle.HIGHEST_PROTOCOL)
+    finally:
+        os._exit(0)
+
+
+def _load(options: LoadOptions, environ: Mapping[str, str]) -> Loaded:
+    from deployer.load.load import load  # noqa: PLC0415  this is what takes long
+
+    return load(options, environ=environ)
