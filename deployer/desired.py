@@ -19,6 +19,7 @@ class Binary:
     path: Path
     name: str  # its file name in the release
     sha256: str  # 64 hex digits
+    blake2b: str  # 128 hex digits
     size: int  # bytes
     machine: str | None  # what `uname -m` says where it runs; None for a script
 

@@ -6,7 +6,7 @@ import datetime as dt
 import os
 from concurrent.futures import Future
 from functools import partial
-from hashlib import sha256
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -69,6 +69,7 @@ def make_binary(**parts: Any) -> Binary:
         "path": Path("bin/server"),
         "name": "server",
         "sha256": DIGEST,
+        "blake2b": DIGEST * 2,
         "size": 10_000_000,
         "machine": "x86_64",
     }
@@ -126,18 +127,22 @@ def make_seen(**parts: Any) -> ServiceObservation:
     return ServiceObservation(**usual | parts)
 
 
+def make_file(text: str, **parts: str) -> File:
+    return File(digest=blake2b(text.encode()).hexdigest(), **parts)
+
+
 def make_files(service: Service) -> dict[str, File]:
     """The files of a host on which `service` is deployed."""
     wanted = release_files(service)
     folder = f"/opt/{service.name}/current"
     helpers = {
-        path: File(sha256=sha256(text.encode()).hexdigest(), mode="755", owner="root", group="root")
+        path: make_file(text, mode="755", owner="root", group="root")
         for path, text in init.helper_files().items()
     }
     return {
-        f"{folder}/{service.binary.name}": File(sha256=service.binary.sha256, mode="755", owner="root"),
-        f"{folder}/.env": File(sha256=wanted.env_sha256, mode="640", owner="root", group=service.user),
-        init.unit_path(service.name): File(sha256=wanted.unit_sha256, mode="644", owner="root"),
+        f"{folder}/{service.binary.name}": File(digest=service.binary.blake2b, mode="755", owner="root"),
+        f"{folder}/.env": make_file(wanted.env.reveal(), mode="640", owner="root", group=service.user),
+        init.unit_path(service.name): make_file(wanted.unit, mode="644", owner="root"),
         **helpers,
     }
 

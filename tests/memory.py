@@ -42,7 +42,7 @@ tool flock
 disk /opt 99999999 rw
 service app
 at_boot no
-= sha256
+= digests
 = stat
 = units
 """

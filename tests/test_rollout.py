@@ -108,8 +108,8 @@ def deployed(service: Service, **properties: object) -> str:
     lines = [
         "fact uid 0\nfact machine x86_64\nfact init systemd 252\ntool flock\ndisk /opt 99999999 rw",
         f"service app\ncurrent {RELEASE}\nrelease {RELEASE} good\nat_boot unless-stopped",
-        "= sha256",
-        *(f"{file.sha256}  {path}" for path, file in files.items()),
+        "= digests",
+        *(f"{file.digest}  {path}" for path, file in files.items()),
         "= stat",
         *(f"{file.mode} {file.owner} x {path}" for path, file in files.items()),
         "= units",
@@ -252,7 +252,7 @@ def test_a_host_that_cannot_be_prepared_has_failed_and_is_as_it_was(
 
 def upgraded(fleet: Fleet) -> str:
     """The reply of observe.sh where an older binary is deployed."""
-    old = replace(fleet.service, binary=replace(fleet.service.binary, sha256="f" * 64))
+    old = replace(fleet.service, binary=replace(fleet.service.binary, sha256="f" * 64, blake2b="f" * 128))
     return deployed(old)
 
 

@@ -4,7 +4,6 @@ from deployer.init.state import UnitState
 from deployer.init.systemd import (
     SCRIPT,
     at_boot,
-    helper_digests,
     helper_files,
     parse_states,
     render_unit,
@@ -16,7 +15,6 @@ __all__ = [
     "SCRIPT",
     "UnitState",
     "at_boot",
-    "helper_digests",
     "helper_files",
     "parse_states",
     "render_unit",

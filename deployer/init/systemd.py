@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from hashlib import sha256
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -69,12 +68,6 @@ def helper_files() -> Mapping[str, str]:
         _WATCH: text("init/deployer-revert@.service"),
         _AT_START: text("init/deployer-revert.service"),
     }
-
-
-@cache
-def helper_digests() -> Mapping[str, str]:
-    """The SHA-256 of each of `helper_files`, in hexadecimal."""
-    return {path: sha256(text.encode()).hexdigest() for path, text in helper_files().items()}
 
 
 @cache

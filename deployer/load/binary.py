@@ -25,6 +25,7 @@ _MACHINES = {
     243: "riscv64",
     258: "loongarch64",
 }
+_PIECE = 256 * 1024  # bytes read at a time
 _MACH_O = {b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"\xca\xfe\xba\xbe"}
 
 
@@ -44,7 +45,10 @@ def read_binary(path: Path) -> Binary:
         with path.open("rb") as file:
             head = file.read(64)
             file.seek(0)
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            sha256, blake2b = hashlib.sha256(), hashlib.blake2b()
+            while piece := file.read(_PIECE):
+                sha256.update(piece)
+                blake2b.update(piece)
             size = file.tell()
     except FileNotFoundError:
         raise ValueError(f"{path} does not exist; build it first") from None
@@ -54,7 +58,14 @@ def read_binary(path: Path) -> Binary:
         raise ValueError(f"{path} is empty")
     if not _NAME.fullmatch(path.name):
         raise ValueError(f"{path.name!r} is not a safe file name: it must match {_NAME.pattern}")
-    return Binary(path=path, name=path.name, sha256=digest, size=size, machine=_machine(path, head))
+    return Binary(
+        path=path,
+        name=path.name,
+        sha256=sha256.hexdigest(),
+        blake2b=blake2b.hexdigest(),
+        size=size,
+        machine=_machine(path, head),
+    )
 
 
 def _machine(path: Path, head: bytes) -> str | None:

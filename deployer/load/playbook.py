@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from deployer.desired import Task
     from deployer.errors import Mark
     from deployer.load.inventory import Host, Inventory
+    from deployer.load.options import ConnectionOptions
     from deployer.load.schema import HealthcheckModel, ServiceModel
-    from deployer.load.target import ConnectionOptions
     from deployer.load.yaml import Document, Place
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -330,7 +330,7 @@ class _Reader:
             environment = self._environment(model, place)
         else:
             path = self._folder / model.binary
-            binary = Binary(path=path, name=path.name, sha256="", size=0, machine=None)
+            binary = Binary(path=path, name=path.name, sha256="", blake2b="", size=0, machine=None)
             environment = ()
         if binary is None or environment is None:
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -14,6 +15,9 @@ from deployer.transaction.resolve import Transaction, parse_transaction
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from deployer.desired import Binary
+
+_SHA256_DIGITS = 64
 
 Proof = Literal["good", "staged", "failed"]
 """Of a release: it was committed once; it never was; it was switched to and did not get well."""
@@ -23,10 +27,19 @@ Proof = Literal["good", "staged", "failed"]
 class File:
     """A file on the host."""
 
-    sha256: str
+    digest: str  # BLAKE2b-512 or SHA-256, in hexadecimal
     mode: str = ""  # octal digits, as stat prints them
     owner: str = ""
     group: str = ""
+
+    def holds(self, text: str) -> bool:
+        """Whether `text` is what is in it."""
+        kind = hashlib.sha256 if len(self.digest) == _SHA256_DIGITS else hashlib.blake2b
+        return self.digest == kind(text.encode()).hexdigest()
+
+    def is_binary(self, binary: Binary) -> bool:
+        """Whether it has every byte of `binary`."""
+        return self.digest in {binary.sha256, binary.blake2b}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +87,7 @@ def parse_observation(stdout: str) -> Observation:
     parts = sections(stdout)
     head = [line.split(" ") for line in parts[""]]
     facts = {words[1]: words[2:] for words in head if words[0] == "fact"}
-    digests = {path: sha256 for sha256, path in (line.split("  ", 1) for line in parts.get("sha256", ()))}
+    digests = {path: digest for digest, path in (line.split("  ", 1) for line in parts.get("digests", ()))}
     stats = {words[3]: words for words in (line.split(" ", 3) for line in parts.get("stat", ()))}
     # Of several mounts at one place the last is the one on top; fstab(5) has the fields.
     mounts = (line.split(" ") for line in parts.get("mounts", ()))
@@ -93,16 +106,16 @@ def parse_observation(stdout: str) -> Observation:
             for words in head
             if words[0] == "disk" and words[2].isdigit()
         },
-        files={path: _file(sha256, stats.get(path)) for path, sha256 in digests.items()},
+        files={path: _file(digest, stats.get(path)) for path, digest in digests.items()},
         contents={words[1]: base64.b64decode(words[2]) for words in head if words[0] == "contents"},
         services={name: _service(words, units.get(name)) for name, words in _by_service(head)},
     )
 
 
-def _file(sha256: str, stat: Sequence[str] | None) -> File:
+def _file(digest: str, stat: Sequence[str] | None) -> File:
     if stat is None:
-        return File(sha256=sha256)
-    return File(sha256=sha256, mode=stat[0], owner=stat[1], group=stat[2])
+        return File(digest=digest)
+    return File(digest=digest, mode=stat[0], owner=stat[1], group=stat[2])
 
 
 def _by_service(head: Sequence[Sequence[str]]) -> Iterator[tuple[str, list[Sequence[str]]]]:

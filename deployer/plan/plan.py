@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
 
-    from deployer.desired import Service
+    from deployer.desired import Binary, Service
     from deployer.observe.observation import Observation, ServiceObservation
 
 ChangeKind = Literal["release", "binary", "env", "unit", "helper", "boot", "start", "rollback"]
@@ -213,18 +213,20 @@ def _content_changes(
     changes = []
     folder = f"/opt/{service.name}/current"
     binary = observation.files.get(f"{folder}/{service.binary.name}")
-    if binary is None or binary.sha256 != service.binary.sha256:
-        old = binary.sha256[:12] if binary else "none"
-        changes.append(Change(kind="binary", detail=f"binary {old} -> {service.binary.sha256[:12]}"))
+    if binary is None or not binary.is_binary(service.binary):
+        old = seen.current.rpartition("-")[2] if binary else "none"
+        new = service.binary.sha256[:_DIGITS]
+        detail = f"binary {old} -> {new}" if old != new else "the binary is not what was deployed"
+        changes.append(Change(kind="binary", detail=detail))
     elif binary.mode != "755":
         changes.append(Change(kind="binary", detail=f"mode of the binary {binary.mode} -> 755"))
     env = observation.files.get(f"{folder}/.env")
-    if env is None or env.sha256 != files.env_sha256:
+    if env is None or not env.holds(files.env.reveal()):
         changes.append(Change(kind="env", detail="environment"))
     elif (env.mode, env.owner) != ("640", "root"):
         changes.append(Change(kind="env", detail=f"mode of .env {env.mode} {env.owner} -> 640 root"))
     unit = observation.files.get(init.unit_path(service.name))
-    if unit is None or unit.sha256 != files.unit_sha256:
+    if unit is None or not unit.holds(files.unit):
         changes.append(Change(kind="unit", detail="unit"))
     return changes
 
@@ -251,8 +253,10 @@ def _state_changes(
 
 
 def _missing_helpers(observation: Observation) -> list[str]:
-    found = {path: file.sha256 for path, file in observation.files.items()}
-    return [path for path, sha256 in init.helper_digests().items() if found.get(path) != sha256]
+    found = observation.files
+    return [
+        path for path, text in init.helper_files().items() if path not in found or not found[path].holds(text)
+    ]
 
 
 def _why_start(seen: ServiceObservation) -> str:
@@ -325,10 +329,18 @@ def _binaries(service: Service, observation: Observation, seen: ServiceObservati
     file = observation.files.get(f"/opt/{service.name}/current/{service.binary.name}")
     found = []
     for name in sorted(names, key=lambda name: (name == seen.current, name), reverse=True):
-        digest = file.sha256 if file and name == seen.current else name.rpartition("-")[2]
+        digest = name.rpartition("-")[2]
+        if file and name == seen.current and file.is_binary(service.binary) != _names(digest, service.binary):
+            # Somebody replaced it: its release's name does not tell.
+            digest = service.binary.sha256 if file.is_binary(service.binary) else ""
         if len(digest) >= _DIGITS:
             found.append((name, digest))
     return found
+
+
+def _names(digest: str, binary: Binary) -> bool:
+    """Whether the digest in a release's name is that of `binary`."""
+    return len(digest) >= _DIGITS and binary.sha256.startswith(digest)
 
 
 def _previous(seen: ServiceObservation, release: str) -> str | None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -27,15 +26,11 @@ class ReleaseFiles:
 
     env: Secret
     unit: str
-    env_sha256: str = field(repr=False)  # never shown: short secrets can be guessed from a digest
-    unit_sha256: str
 
 
 def release_files(service: Service) -> ReleaseFiles:
     """Render the .env and the unit of `service`."""
-    env = render_dotenv(dict(service.environment))
-    unit = render_unit(service)
-    return ReleaseFiles(env=env, unit=unit, env_sha256=_sha256(env.reveal()), unit_sha256=_sha256(unit))
+    return ReleaseFiles(env=render_dotenv(dict(service.environment)), unit=render_unit(service))
 
 
 def release_id(service: Service, now: datetime, taken: Container[str]) -> str:
@@ -87,7 +82,3 @@ def _as_plain(check: Healthcheck) -> dict[str, Any]:
     kinds = {HttpTest: "http", TcpTest: "tcp", ExecTest: "exec"}
     test = check.test
     return asdict(check) | {"test": test and {"kind": kinds[type(test)], **asdict(test)}}
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

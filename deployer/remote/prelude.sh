@@ -25,6 +25,10 @@ point() { # NAME: where the fault tests stop a script; nothing happens anywhere 
 # coreutils syncs single files and folders; a sync without that ability syncs everything.
 durable() { sync "$@" 2>/dev/null || sync; }
 
+digest() { # FILE...: the digest of each, and its name; BLAKE2b, which is twice as fast, where coreutils are
+  if command -v b2sum >/dev/null 2>&1; then b2sum "$@"; else sha256sum "$@"; fi
+}
+
 take() { # SIZE: copy exactly SIZE bytes of standard input to standard output
   [ "$1" = 0 ] || dd bs="$1" count=1 iflag=fullblock 2>/dev/null
 }

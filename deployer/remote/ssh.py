@@ -544,7 +544,7 @@ class _SshRemote:
                 self._look_ahead()
             channel.settimeout(timeout)
             if not begun:
-                channel.exec_command(self._command)
+                self._execute(channel)
             yield channel
         finally:
             channel.close()
@@ -569,8 +569,16 @@ class _SshRemote:
 
     def _start(self, opened: Future[paramiko.Channel]) -> paramiko.Channel:
         channel = opened.result()
-        channel.exec_command(self._command)
+        self._execute(channel)
         return channel
+
+    def _execute(self, channel: paramiko.Channel) -> None:
+        """Start the shell in `channel`."""
+        if self._become:
+            # For sudo's messages.  A server that takes no variables ignores it (sshd_config(5), AcceptEnv);
+            # login shells differ in how to set one.
+            channel.set_environment_variable("LC_ALL", "C")
+        channel.exec_command(self._command)
 
     def _opened(self, session: _Session, timeout: float) -> paramiko.Channel | None:
         """The channel of a session that was opened ahead.
@@ -607,7 +615,7 @@ class _SshRemote:
         if self._become is None:
             return BOOT_COMMAND
         asking = f"-S -p {_SUDO_PROMPT}" if self._become.password else "-n"
-        return f"env LC_ALL=C sudo {asking} -u {self._become.user} -- {BOOT_COMMAND}"
+        return f"sudo {asking} -u {self._become.user} -- {BOOT_COMMAND}"
 
     def _give_password(self, channel: paramiko.Channel) -> bytes:
         """Answer sudo's prompt, if it asks; returns what the script has said so far.

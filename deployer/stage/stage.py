@@ -111,6 +111,7 @@ def _args(plan: ServicePlan, encoding: Encoding, texts: Sequence[bytes], breakin
         service.user,
         service.binary.name,
         service.binary.sha256,
+        service.binary.blake2b,
         str(encoding),
         *(str(len(text)) for text in texts),
     )

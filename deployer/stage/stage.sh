@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # stage.sh - take the lock, and put a release on the disk, verified and durable, where nothing uses it yet.
 #
-#   stage.sh RUN BY PID FROM LEASE SERVICE SEAL BREAK RELEASE USER BINARY SHA256 ENCODING ENV_SIZE UNIT_SIZE JSON_SIZE
+#   stage.sh RUN BY PID FROM LEASE SERVICE SEAL BREAK RELEASE USER BINARY SHA256 BLAKE2B ENCODING ENV_SIZE UNIT_SIZE JSON_SIZE
 #     SEAL, BREAK: as lock.sh has them
 #     ENCODING: plain, gzip or zstd; patch:OTHER, what makes it from the binary of release OTHER; or link:OTHER,
 #       which has the same
@@ -10,7 +10,7 @@ owner "$@"
 shift 5
 service=$1 seal=$2 break=$3
 shift 3
-release=$1 user=$2 binary=$3 sha256=$4 encoding=$5 env_size=$6 unit_size=$7 json_size=$8
+release=$1 user=$2 binary=$3 sha256=$4 blake2b=$5 encoding=$6 env_size=$7 unit_size=$8 json_size=$9
 releases=/opt/$service/releases
 new=$releases/.staging-$release
 
@@ -65,9 +65,11 @@ chown "root:$group" "$new/.env" || give_up cannot_write "cannot give $new/.env t
 { chmod 640 "$new/.env" && chmod 755 "$new/$binary"; } || give_up cannot_write "cannot set modes in $new"
 
 # Of the file, not of what went by on the way to it: a read from memory costs less than a tee.
-found=$(sha256sum "$new/$binary")
-found=${found%% *}
-[ "$found" = "$sha256" ] || give_up digest_mismatch "$binary arrived damaged: its digest is $found"
+found=$(digest "$new/$binary")
+case ${found%% *} in
+  "$sha256" | "$blake2b") ;;
+  *) give_up digest_mismatch "$binary arrived damaged: its digest is ${found%% *}" ;;
+esac
 
 point stage.verified
 

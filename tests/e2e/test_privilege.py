@@ -232,7 +232,7 @@ def noisy(host: TestHost, *users: str) -> Iterator[None]:
         "printf 'failed no_line and no end of it'\n"
     )
     banner, config = "/etc/ssh/banner", "/etc/ssh/sshd_config.d/a-banner.conf"
-    script = 'printf "%s\\n" "= sha256" "failed banner" >"$1"; echo "Banner $1" >"$2"; systemctl reload ssh'
+    script = 'printf "%s\\n" "= digests" "failed banner" >"$1"; echo "Banner $1" >"$2"; systemctl reload ssh'
     shell(host, script, banner, config)
     for user in users:
         kept = 'cp -p "$1" "$1.before"; cat - "$1.before" >"$1"'

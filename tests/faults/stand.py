@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from deployer.load.load import LoadOptions, load
+from deployer.load import LoadOptions
+from deployer.load.load import load
 from deployer.plan.release import release_files
 from tests.faults.controller import Controller
 from tests.faults.judge import Version
@@ -118,8 +119,9 @@ class Stand:
         options = LoadOptions(playbook=str(playbook), inventory=(str(self.folder / "hosts.yml"),))
         loaded = load(options, environ={})
         files = release_files(loaded.plays[0].hosts[0].services[0])
-        digest = hashlib.sha256(binary.read_bytes()).hexdigest()
-        return Version(version=version, binary=digest, env=files.env_sha256, unit=files.unit_sha256)
+        contents = (binary.read_bytes(), files.env.reveal().encode(), files.unit.encode())
+        digest, env, unit = (hashlib.sha256(content).hexdigest() for content in contents)
+        return Version(version=version, binary=digest, env=env, unit=unit)
 
     def versions(self, *names: str) -> tuple[Version, ...]:
         return tuple(self._versions[name] for name in names)

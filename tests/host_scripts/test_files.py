@@ -17,6 +17,7 @@ from tests.e2e.machine import eventually
 from tests.host_scripts.sandbox import FLAVOURS, Sandbox
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 pytestmark = pytest.mark.hosts  # root, for a mount namespace
@@ -48,6 +49,10 @@ def zstd(content: bytes, *options: str) -> bytes:
     return subprocess.run(words, input=content, stdout=subprocess.PIPE, check=True).stdout
 
 
+def digests_of(content: bytes) -> list[str]:
+    return [hashlib.sha256(content).hexdigest(), hashlib.blake2b(content).hexdigest()]
+
+
 def stage(
     sandbox: Sandbox,
     release: str = "r1",
@@ -55,19 +60,29 @@ def stage(
     encoding: str = "plain",
     payload: bytes = BINARY,
     before: str = "",
-    sha256: str = hashlib.sha256(BINARY).hexdigest(),
+    digests: Sequence[str] = (),
 ) -> str:
     sizes = [str(len(part)) for part in (ENV, UNIT, ABOUT)]
     # Its own earlier releases are no surprise to it, nor is what is current.
     seal = sandbox.run_text(f"{read_script('remote/prelude.sh', STATE)}\nseal app").strip()
-    args = [*OWNER, "app", seal, "-", release, "daemon", "server", sha256, encoding, *sizes]
+    args = [
+        *OWNER,
+        "app",
+        seal,
+        "-",
+        release,
+        "daemon",
+        "server",
+        *(digests or digests_of(BINARY)),
+        encoding,
+        *sizes,
+    ]
     return sandbox.run(STAGE, args, ENV + UNIT + ABOUT + payload, before=before)
 
 
 def test_a_line_that_falls_silent_during_the_upload_keeps_nobody_out(sandbox: Sandbox) -> None:
     sizes = [str(len(part)) for part in (ENV, UNIT, ABOUT)]
-    digest = hashlib.sha256(BINARY).hexdigest()
-    args = [*OWNER, "app", "0:", "-", "r1", "daemon", "server", digest, "plain", *sizes]
+    args = [*OWNER, "app", "0:", "-", "r1", "daemon", "server", *digests_of(BINARY), "plain", *sizes]
     silent = sandbox.start(STAGE, args, ENV + UNIT + ABOUT + BINARY[:1000])
     try:
         eventually((sandbox.opt / "app/releases/.staging-r1/server").exists, what="the upload")
@@ -148,7 +163,7 @@ def test_what_is_linked_may_have_had_another_name(sandbox: Sandbox) -> None:
 def test_a_patch_makes_the_binary_from_that_of_another_release(
     sandbox: Sandbox, tmp_path: Path, name: str
 ) -> None:
-    stage(sandbox, payload=OLD, sha256=hashlib.sha256(OLD).hexdigest())
+    stage(sandbox, payload=OLD, digests=digests_of(OLD))
     folder = sandbox.opt / "app/releases/r1"
     (folder / "server").rename(folder / name)
     (tmp_path / "old").write_bytes(OLD)
@@ -169,7 +184,7 @@ def test_a_patch_makes_the_binary_from_that_of_another_release(
 def test_a_patch_that_does_not_give_the_binary_leaves_nothing_behind(
     sandbox: Sandbox, tmp_path: Path, damage: str
 ) -> None:
-    stage(sandbox, payload=OLD, sha256=hashlib.sha256(OLD).hexdigest())
+    stage(sandbox, payload=OLD, digests=digests_of(OLD))
     (tmp_path / "old").write_bytes(OLD)
     patch = zstd(BINARY, f"--patch-from={tmp_path / 'old'}")
     old = sandbox.opt / "app/releases/r1/server"
@@ -337,14 +352,12 @@ def test_a_release_is_seen_with_its_digests_modes_and_owners(sandbox: Sandbox) -
     assert (service.current, service.releases) == ("r2", {"r1": "failed", "r2": "good"})
     assert set(seen.services) == {"app", "other"}
     binary = seen.files["/opt/app/current/server"]
-    assert (binary.sha256, binary.mode, binary.owner) == (hashlib.sha256(BINARY).hexdigest(), "755", "root")
+    assert (binary.mode, binary.owner) == ("755", "root")
+    assert binary.digest in digests_of(BINARY)
     env = seen.files["/opt/app/current/.env"]
-    assert (env.sha256, env.mode, env.owner, env.group) == (
-        hashlib.sha256(ENV).hexdigest(),
-        "640",
-        "root",
-        "daemon",
-    )
+    assert (env.mode, env.owner, env.group) == ("640", "root", "daemon")
+    assert env.holds(ENV.decode())
+    assert not env.holds(UNIT.decode())
     assert seen.contents["/opt/app/current/.env"] == ENV
     assert seen.contents["/etc/systemd/system/app.service"] == UNIT
     without = parse_observation(sandbox.run(OBSERVE, ["nothing", "app", "server"]))

@@ -41,6 +41,7 @@ def test_a_binary_is_described(tmp_path: Path, content: bytes, machine: str | No
         path=path,
         name="server",
         sha256=hashlib.sha256(content).hexdigest(),
+        blake2b=hashlib.blake2b(content).hexdigest(),
         size=len(content),
         machine=machine,
     )

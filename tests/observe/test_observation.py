@@ -36,7 +36,7 @@ RECORDED = dedent("""\
     overlay /opt overlay ro 0 0
     /dev/vda / ext4 ro 0 0
     overlay /opt overlay rw,relatime,lowerdir=/a:/b,upperdir=/c 0 0
-    = sha256
+    = digests
     aaaa  /opt/app/current/server
     bbbb  /opt/app/current/.env
     cccc  /etc/systemd/system/app.service
@@ -89,9 +89,9 @@ def test_a_recorded_reply_is_read_whole() -> None:
         "/var/lib": Disk(free=0, options=frozenset({"unknown"})),
     }
     assert seen.files == {
-        "/opt/app/current/server": File(sha256="aaaa", mode="755", owner="root", group="root"),
-        "/opt/app/current/.env": File(sha256="bbbb", mode="640", owner="root", group="app"),
-        "/etc/systemd/system/app.service": File(sha256="cccc"),
+        "/opt/app/current/server": File(digest="aaaa", mode="755", owner="root", group="root"),
+        "/opt/app/current/.env": File(digest="bbbb", mode="640", owner="root", group="app"),
+        "/etc/systemd/system/app.service": File(digest="cccc"),
     }
     assert seen.contents == {"/opt/app/current/.env": b"A=1\n"}
     assert seen.services == {
@@ -172,7 +172,7 @@ def test_without_root_there_is_little_to_see() -> None:
 
 def test_without_an_init_system_a_service_has_no_unit() -> None:
     head = "fact uid 0\nfact machine x86_64\nfact init none\nservice app\nat_boot no\n"
-    text = f"{head}= sha256\n= stat\n= units\n"
+    text = f"{head}= digests\n= stat\n= units\n"
     assert parse_observation(text).services["app"].unit is None
 
 
@@ -183,14 +183,14 @@ def test_a_current_that_is_no_link_is_seen() -> None:
 
 
 def test_a_file_without_a_digest_is_not_there() -> None:
-    text = "fact uid 0\nfact machine x86_64\n= sha256\n= stat\n755 root root /opt/app/current/server\n"
+    text = "fact uid 0\nfact machine x86_64\n= digests\n= stat\n755 root root /opt/app/current/server\n"
     assert parse_observation(text).files == {}
 
 
 def test_spaces_in_owners_and_paths_are_read_from_the_right_side() -> None:
-    text = "fact uid 0\nfact machine x86_64\n= sha256\naaaa  /opt/a b\n= stat\n755 root UNKNOWN /opt/a b\n"
+    text = "fact uid 0\nfact machine x86_64\n= digests\naaaa  /opt/a b\n= stat\n755 root UNKNOWN /opt/a b\n"
     assert parse_observation(text).files == {
-        "/opt/a b": File(sha256="aaaa", mode="755", owner="root", group="UNKNOWN")
+        "/opt/a b": File(digest="aaaa", mode="755", owner="root", group="UNKNOWN")
     }
 
 

@@ -42,7 +42,7 @@ class Upload:
         self.plan: ServicePlan = replace(made, encodings=encodings)
         self.events: list[Event] = []
         self.host = MemoryHost(
-            says={"stage": lambda args: says.get(args[12].partition(":")[0], "staged r\n")}
+            says={"stage": lambda args: says.get(args[13].partition(":")[0], "staged r\n")}
         )
 
     def go(self) -> None:
@@ -52,7 +52,7 @@ class Upload:
     @property
     def tried(self) -> list[str]:
         """The encodings that were sent."""
-        return [args[12] for name, args in self.host.ran if name == "stage"]
+        return [args[13] for name, args in self.host.ran if name == "stage"]
 
     def said(self, *kinds: type[Event]) -> list[Event]:
         return [event for event in self.events if isinstance(event, kinds)]
