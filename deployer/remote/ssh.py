@@ -403,6 +403,9 @@ class _EagerTransport(ServiceRequestingTransport):
 
     def __init__(self, sock: Any, *, session: bool, **options: Any) -> None:
         super().__init__(sock, **options)
+        # As OpenSSH, and unlike paramiko, for which it comes last: a third of the others' processor time.
+        security = self.get_security_options()
+        security.ciphers = sorted(security.ciphers, key=lambda cipher: "gcm" not in cipher)
         self._wants_session = session
         self.session: Future[paramiko.Channel] | None = None
 
