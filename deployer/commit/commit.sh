@@ -16,10 +16,11 @@ check() { # SERVICE KIND PID
 
 prune() { # SERVICE BEFORE KEEP: no more than KEEP are left; those that never were good go first, then the oldest
   service=$1 previous=$2 keep=$3 root=/opt/$1
-  current=$(readlink "$root/current")
-  current=${current##*/}
   set -- "$root"/releases/*/
   left=$#
+  [ "$left" -gt "$keep" ] || return 0
+  current=$(readlink "$root/current")
+  current=${current##*/}
   for proof in unproven good; do
     for old; do # releases sort by the time they were made
       [ "$left" -gt "$keep" ] || return 0

@@ -7,6 +7,7 @@ deadman=/usr/local/libexec/deployer-revert
 watch=$units/deployer-revert@.service
 at_start=$units/deployer-revert.service
 stopped=/var/lib/unless-stopped    # helper's memory of manual stops, one file a unit
+fresh=no                           # yes: systemd has never run the service, or has forgotten it
 reload=no                          # yes: a unit file that systemd may have read was replaced; reading all anew is slow
 
 init_facts() { # fact init NAME VERSION; or known, for a version that was good enough for an earlier deploy
@@ -49,21 +50,19 @@ init_marks() { # SERVICE: at_boot and stopped_by_operator, as words
   ! init_was_stopped "$1" || say "stopped_by_operator"
 }
 
-init_helpers() { # FOLDER: install what units call, its files 1 to 5, all or none
+init_helpers() { # TEXT...: install what units call, all or none
   mkdir -p "${helper%/*}" || return 1
-  replace_helpers "$1" 8<"${helper%/*}"
+  replace_helpers "$@" 8<"${helper%/*}"
 }
 
 replace_helpers() {
   flock 8 || return 1    # deploys of other services install them, too
-  number=0
   for file in "$helper" "$gate" "$deadman" "$watch" "$at_start"; do
-    number=$((number + 1))
-    cp "$1/$number" "$file.new" || return 1
+    put "$file.new" "$1" || return 1
+    shift
     case $file in "$units"/*) [ ! -e "$file" ] || reload=yes ;; esac
   done
   chmod 755 "$helper.new" "$deadman.new" &&
-    chmod 644 "$gate.new" "$watch.new" "$at_start.new" &&
     durable "$helper.new" "$gate.new" "$deadman.new" "$watch.new" "$at_start.new" || return 1
   for file in "$helper" "$gate" "$deadman" "$watch" "$at_start"; do
     mv -f "$file.new" "$file" || return 1
@@ -86,10 +85,12 @@ init_install() { # SERVICE UNIT_FILE: make UNIT_FILE the service's unit, and let
     if [ -e "$unit" ]; then
       systemctl disable --quiet --no-reload "$1.service" || return 1
       reload=yes
-    elif [ "$(systemctl show --value -p ActiveState "$1.service")" != inactive ]; then
+    elif [ "$(systemctl show --value -p ActiveState "$1.service")" = inactive ]; then
+      fresh=yes
+    else
       reload=yes    # it runs on from a file that somebody removed
     fi
-    place 644 "$unit" <"$2" || return 1
+    cp "$2" "$unit.new" && replace "$unit" || return 1
   fi
   if grep -q '^\[Install\]' "$unit"; then
     systemctl enable --quiet --no-reload "$1.service" || return 1
@@ -115,7 +116,7 @@ init_main_pid() { # SERVICE: the main process if the service is up, else 0
 }
 
 init_restart() { # SERVICE: stop what runs, start anew; returns when the main process was executed
-  systemctl reset-failed "$1.service" 2>/dev/null
+  [ "$fresh" = yes ] || systemctl reset-failed "$1.service" 2>/dev/null
   systemctl restart "$1.service"
 }
 

@@ -1,6 +1,7 @@
 # shellcheck shell=sh
 # prelude.sh - what every script that runs on a host begins with: replies, failures, durable files.
 set -u
+umask 022
 
 say() { printf '%s\n' "$*"; }
 
@@ -29,17 +30,12 @@ digest() { # FILE...: the digest of each, and its name; BLAKE2b, which is twice 
   if command -v b2sum >/dev/null 2>&1; then b2sum "$@"; else sha256sum "$@"; fi
 }
 
-take() { # SIZE: copy exactly SIZE bytes of standard input to standard output
-  [ "$1" = 0 ] || dd bs="$1" count=1 iflag=fullblock 2>/dev/null
+put() { # FILE TEXT: without a fork, and without an argv that anybody could read
+  printf '%s' "$2" >"$1"
 }
 
-place() { # MODE FILE: FILE becomes what standard input holds, whole or not at all; untouched if it is the same
-  cat >"$2.new" || return 1
-  if cmp -s "$2.new" "$2"; then
-    rm -f "$2.new"
-  else
-    chmod "$1" "$2.new" && durable "$2.new" && mv -f "$2.new" "$2" && durable "${2%/*}"
-  fi
+replace() { # FILE: by FILE.new, whole or not at all
+  durable "$1.new" && mv -f "$1.new" "$1" && durable "${1%/*}"
 }
 
 make_current() { # SERVICE RELEASE: flip the link by rename, so that there always is one
@@ -47,8 +43,7 @@ make_current() { # SERVICE RELEASE: flip the link by rename, so that there alway
   if [ -e "$root/current" ] && [ ! -L "$root/current" ]; then
     fail not_a_link "$root/current exists and is not a link; move it away"
   fi
-  rm -f "$root/.current.new"
-  ln -s "releases/$2" "$root/.current.new" || fail cannot_write "cannot make $root/.current.new"
+  ln -sfn "releases/$2" "$root/.current.new" || fail cannot_write "cannot make $root/.current.new"
   mv -fT "$root/.current.new" "$root/current" || fail cannot_write "cannot set $root/current"
   durable "$root"
 }

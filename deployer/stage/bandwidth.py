@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from deployer.verify.verify import Clock
 
@@ -22,14 +22,13 @@ class Bandwidth:
         self._free = clock.now()  # when the next piece may be sent
         self._lock = threading.Lock()
 
-    def pace(self, parts: Iterable[bytes]) -> Iterator[memoryview]:
+    def pace(self, content: bytes) -> Iterator[memoryview]:
         """The same bytes in pieces, each as soon as it may be sent."""
-        for part in parts:
-            view = memoryview(part)
-            for start in range(0, len(view), _PIECE):
-                piece = view[start : start + _PIECE]
-                self._wait(len(piece))
-                yield piece
+        view = memoryview(content)
+        for start in range(0, len(view), _PIECE):
+            piece = view[start : start + _PIECE]
+            self._wait(len(piece))
+            yield piece
 
     def _wait(self, size: int) -> None:
         if not self._rate:

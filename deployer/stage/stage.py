@@ -14,7 +14,7 @@ from deployer.report.events import ReleaseStaged, StageStarted, UploadFellBack, 
 from deployer.transaction.lock import translate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from deployer.plan.plan import Encoding, ServicePlan
     from deployer.remote.remote import Remote
@@ -56,19 +56,19 @@ def stage(remote: Remote, host: str, plan: ServicePlan, stager: Stager, *, break
     fault.point("stage.before")
     owner = stager.owner
     about = release_json(service, plan.release, run=owner.run, by=owner.by, version=stager.version)
-    texts = (plan.files.env.reveal().encode(), plan.files.unit.encode(), about.encode())
-    plain = sum(map(len, texts)) + service.binary.size
+    texts = (plan.files.env.reveal(), plan.files.unit, about)
+    size = service.binary.size
     sent = 0
 
-    def flow(parts: Sequence[bytes]) -> Iterator[memoryview]:
+    def flow(payload: bytes) -> Iterator[memoryview]:
         nonlocal sent
-        total = sent + sum(map(len, parts))
-        for piece in stager.bandwidth.pace(parts):
+        total = sent + len(payload)
+        for piece in stager.bandwidth.pace(payload):
             yield piece
             sent += len(piece)
             stager.emit(
                 UploadProgressed(
-                    host=host, service=service.name, sent=sent, total=total, saved=max(0, plain - total)
+                    host=host, service=service.name, sent=sent, total=total, saved=max(0, size - total)
                 )
             )
 
@@ -77,8 +77,8 @@ def stage(remote: Remote, host: str, plan: ServicePlan, stager: Stager, *, break
         if payload is None:
             continue
         try:
-            args = (*owner.args, *_args(plan, encoding, texts, breaking))
-            _send(remote, service.name, args, flow((*texts, payload)))
+            args = (*owner.args, *_args(plan, encoding, breaking), *texts)
+            _send(remote, service.name, args, flow(payload))
             break
         except HostError as error:
             if encoding is plan.encodings[-1] or error.cause not in _MAY_BE_BETTER_WHOLE:
@@ -92,16 +92,16 @@ def stage(remote: Remote, host: str, plan: ServicePlan, stager: Stager, *, break
             service=service.name,
             release=plan.release,
             sent=sent,
-            size=service.binary.size,
+            size=size,
             encoding=encoding.kind,
-            saved=max(0, plain - sent),
+            saved=max(0, size - sent),
         )
     )
     fault.point("stage.after")
 
 
-def _args(plan: ServicePlan, encoding: Encoding, texts: Sequence[bytes], breaking: str) -> tuple[str, ...]:
-    """What stage.sh takes after the owner."""
+def _args(plan: ServicePlan, encoding: Encoding, breaking: str) -> tuple[str, ...]:
+    """What stage.sh takes between the owner and the texts."""
     service = plan.service
     return (
         service.name,
@@ -113,7 +113,6 @@ def _args(plan: ServicePlan, encoding: Encoding, texts: Sequence[bytes], breakin
         service.binary.sha256,
         service.binary.blake2b,
         str(encoding),
-        *(str(len(text)) for text in texts),
     )
 
 

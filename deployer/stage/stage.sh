@@ -1,16 +1,17 @@
 # shellcheck shell=sh
 # stage.sh - take the lock, and put a release on the disk, verified and durable, where nothing uses it yet.
 #
-#   stage.sh RUN BY PID FROM LEASE SERVICE SEAL BREAK RELEASE USER BINARY SHA256 BLAKE2B ENCODING ENV_SIZE UNIT_SIZE JSON_SIZE
+#   stage.sh RUN BY PID FROM LEASE SERVICE SEAL BREAK RELEASE USER BINARY SHA256 BLAKE2B ENCODING ENV UNIT JSON
 #     SEAL, BREAK: as lock.sh has them
 #     ENCODING: plain, gzip or zstd; patch:OTHER, what makes it from the binary of release OTHER; or link:OTHER,
 #       which has the same
-#     standard input: .env, the unit, release.json, then the binary as ENCODING says
+#     ENV, UNIT, JSON: the texts of .env, the unit and release.json
+#     standard input: the binary as ENCODING says
 owner "$@"
 shift 5
 service=$1 seal=$2 break=$3
 shift 3
-release=$1 user=$2 binary=$3 sha256=$4 blake2b=$5 encoding=$6 env_size=$7 unit_size=$8 json_size=$9
+release=$1 user=$2 binary=$3 sha256=$4 blake2b=$5 encoding=$6 env=$7 unit=$8 json=$9
 releases=/opt/$service/releases
 new=$releases/.staging-$release
 
@@ -31,15 +32,18 @@ hurry() { dd bs=8M iflag=fullblock 2>/dev/null; }
 # Not under the mutex any longer than for this: bytes come from afar, and may never come.
 (enter "$service" && take_lock "$service" "$seal" "$break") || exit 1
 
-umask 022
-try cannot_write "cannot make $releases" mkdir -p "$releases"
-rm -rf "$releases"/.staging-*    # what a run that died half-way left behind
-mkdir "$new" || give_up cannot_write "cannot make $new"
+for old in "$releases"/.staging-*; do    # what a run that died half-way left behind
+  [ ! -e "$old" ] || rm -rf "$old"
+done
+try cannot_write "cannot make $new" mkdir -p "$new"
 point stage.made
 
-(umask 077 && take "$env_size" >"$new/.env") || give_up cannot_write "cannot write $new/.env"
-take "$unit_size" >"$new/$service.service" || give_up cannot_write "cannot write the unit"
-(umask 077 && take "$json_size" >"$new/release.json") || give_up cannot_write "cannot write release.json"
+umask 027
+put "$new/.env" "$env" || give_up cannot_write "cannot write $new/.env"
+umask 077
+put "$new/release.json" "$json" || give_up cannot_write "cannot write release.json"
+umask 022
+put "$new/$service.service" "$unit" || give_up cannot_write "cannot write the unit"
 
 case $encoding in
   plain) cat >"$new/$binary" ;;
@@ -53,16 +57,16 @@ case $encoding in
 esac || give_up cannot_write "cannot write $new/$binary"
 point stage.received
 
-if ! id -u "$user" >/dev/null 2>&1; then
+if ! group=$(id -gn "$user" 2>/dev/null); then
   if command -v useradd >/dev/null; then
     useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$user"
   else
     addgroup -S "$user" && adduser -S -D -H -h /nonexistent -s /sbin/nologin -G "$user" "$user"
   fi >/dev/null || give_up no_user "cannot create the user $user"
+  group=$(id -gn "$user")
 fi
-group=$(id -gn "$user")
 chown "root:$group" "$new/.env" || give_up cannot_write "cannot give $new/.env to the group $group"
-{ chmod 640 "$new/.env" && chmod 755 "$new/$binary"; } || give_up cannot_write "cannot set modes in $new"
+chmod 755 "$new/$binary" || give_up cannot_write "cannot set the mode of $new/$binary"
 
 # Of the file, not of what went by on the way to it: a read from memory costs less than a tee.
 found=$(digest "$new/$binary")

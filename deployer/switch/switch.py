@@ -32,7 +32,7 @@ def switch(remote: Remote, host: str, plan: ServicePlan, *, owner: Owner, emit: 
     """
     service = plan.service
     emit(StageStarted(host=host, stage="switch", service=service.name))
-    helpers = [text.encode() for text in init.helper_files().values()] if plan.helpers else []
+    helpers = init.helper_files().values() if plan.helpers else ()
     args = (
         *owner.args,
         service.name,
@@ -40,11 +40,11 @@ def switch(remote: Remote, host: str, plan: ServicePlan, *, owner: Owner, emit: 
         plan.release,
         plan.previous or "-",
         "yes" if plan.start else "no",
-        *(str(len(text)) for text in helpers),
+        *helpers,
     )
     fault.point("switch.before")
     timeout = _START_SECONDS + service.stop_grace_period
-    reply = remote.run(read_script(*_SCRIPT), args, stdin=helpers, timeout=timeout)
+    reply = remote.run(read_script(*_SCRIPT), args, timeout=timeout)
     fields(reply, what="switching the release")
     fault.point("switch.after")
     states = init.parse_states(reply.stdout.splitlines())

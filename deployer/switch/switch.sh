@@ -1,34 +1,22 @@
 # shellcheck shell=sh
 # switch.sh - make a release that is on the disk the current one, and restart the service.
 #
-#   switch.sh RUN BY PID FROM LEASE SERVICE KIND RELEASE BEFORE START HELPERS_SIZE...
+#   switch.sh RUN BY PID FROM LEASE SERVICE KIND RELEASE BEFORE START [HELPER...]
 #     KIND: deploy or rollback, which open a transaction and can be undone; or start, of the current release
 #     BEFORE: the good release to go back to, or -; START: yes, or no for a service its operator stopped
-#     standard input: the init system's helper files; none if those that are there are the same
+#     HELPER: texts of the init system's helper files; none if those that are there are the same
 owner "$@"
 shift 5
 service=$1 kind=$2 release=$3 before=$4 start=$5
 shift 5
 root=/opt/$service
 
-# Before the mutex is taken: what comes from afar may never come.
-helpers=
-if [ $# -gt 0 ]; then
-  helpers=$(mktemp -d /run/deployer.XXXXXX) || fail cannot_write "cannot write in /run"
-  trap 'rm -rf "$helpers"' EXIT
-fi
-number=0
-for size; do
-  number=$((number + 1))
-  take "$size" >"$helpers/$number" || fail cannot_write "cannot write in /run"
-done
-
 enter "$service"
 { is_ours "$service" && [ "$left" -gt 0 ]; } || fail lock_lost "the lock of $service is not this run's any more"
 [ ! -e "$state/$service/transaction" ] || fail stale "a transaction is open"
 [ -f "$root/releases/$release/release.json" ] || fail no_release "the release $release is not on this host"
 point switch.locked
-[ -z "$helpers" ] || init_helpers "$helpers" || fail cannot_write "cannot install the helpers of units"
+[ $# = 0 ] || init_helpers "$@" || fail cannot_write "cannot install the helpers of units"
 if [ "$kind" != start ]; then
   if [ "$before" != - ]; then
     ln -sfn "releases/$before" "$root/.current.before" || fail cannot_write "cannot make $root/.current.before"

@@ -20,6 +20,15 @@ enter() { # SERVICE: until this shell ends, no other script changes the service
 }
 
 read_lock() { # SERVICE: its lock as lock_*, and left, the seconds until it expires; false if there is none
+  read_holder "$1" || return 1
+  age=$(($(date +%s) - $(stat -c %Y "$state/$1/lock" 2>/dev/null || echo 0)))
+  # A clock that was set back a little must not cost a release; one that was set back far proves nothing.
+  if [ "$age" -lt 0 ] && [ "$age" -ge "-$lock_lease" ]; then age=0; fi
+  left=$((lock_lease - age))
+  [ "$left" -le "$lock_lease" ] && [ "$left" -gt 0 ] || left=0
+}
+
+read_holder() { # SERVICE: its lock as lock_*, however old it is; false if there is none
   lock_run='' lock_by='' lock_pid='' lock_from='' lock_since=0 lock_lease=0 left=0
   [ -r "$state/$1/lock" ] || return 1
   read -r line <"$state/$1/lock"
@@ -34,11 +43,6 @@ read_lock() { # SERVICE: its lock as lock_*, and left, the seconds until it expi
     esac
   done
   case $lock_lease in '' | *[!0-9]*) lock_lease=0 ;; esac    # damaged: arithmetic would end the script
-  age=$(($(date +%s) - $(stat -c %Y "$state/$1/lock" 2>/dev/null || echo 0)))
-  # A clock that was set back a little must not cost a release; one that was set back far proves nothing.
-  if [ "$age" -lt 0 ] && [ "$age" -ge "-$lock_lease" ]; then age=0; fi
-  left=$((lock_lease - age))
-  [ "$left" -le "$lock_lease" ] && [ "$left" -gt 0 ] || left=0
 }
 
 show_lock() { say "run=$lock_run by=$lock_by pid=$lock_pid from=$lock_from since=$lock_since left=$left"; }
@@ -64,7 +68,7 @@ take_lock() { # SERVICE SEAL BREAK: SEAL was seen when the plan was made; BREAK:
 }
 
 free_lock() { # SERVICE RUN: if it is that run's
-  read_lock "$1" && [ "$lock_run" = "$2" ] && rm -f "$state/$1/lock"
+  read_holder "$1" && [ "$lock_run" = "$2" ] && rm -f "$state/$1/lock"
 }
 
 read_transaction() { # SERVICE: the open one as t_*; false if there is none
@@ -84,12 +88,13 @@ read_transaction() { # SERVICE: the open one as t_*; false if there is none
 }
 
 open_transaction() { # SERVICE KIND BEFORE AFTER START
-  say "run=$run by=$by kind=$2 before=$3 after=$4 start=$5 deadline=$lease" | place 600 "$state/$1/transaction"
+  t_line="run=$run by=$by kind=$2 before=$3 after=$4 start=$5 deadline=$lease"
+  (umask 077 && say "$t_line" >"$state/$1/transaction.new") && replace "$state/$1/transaction"
 }
 
 close_transaction() { # SERVICE
-  rm -f "/opt/$1/.current.before"
-  rm -f "$state/$1/transaction" && durable "$state/$1"
+  rm -f "/opt/$1/.current.before" "$state/$1/transaction"
+  [ ! -e "$state/$1/transaction" ] && durable "$state/$1"
 }
 
 is_alive() { # SERVICE: whether the run of the open transaction gave a sign of life within its lease

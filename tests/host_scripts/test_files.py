@@ -27,7 +27,11 @@ STAGE = ("remote/prelude.sh", STATE, "stage/stage.sh")
 OBSERVE = ("remote/prelude.sh", "init/systemd.sh", STATE, "observe/observe.sh")
 COMMIT = ("remote/prelude.sh", "init/systemd.sh", STATE, "commit/commit.sh")
 OWNER = ("run1", "anna@laptop", "42", "-", "60")
-ENV, UNIT, ABOUT = b"TOKEN=hunter2\n", b"[Unit]\nDescription=app\n", b"{}\n"
+# What a shell could take for its own, and every byte that UTF-8 has beyond ASCII.
+ODD = "".join(map(chr, range(0x80, 0x800, 7))) + "€😀"
+ENV = f"TOKEN='hunter2'\n#\\n \\0 %s \"$HOME\" `id` {ODD}\n\n".encode()
+UNIT, ABOUT = b"[Unit]\nDescription=app\n", b"{}\n"
+TEXTS = [text.decode() for text in (ENV, UNIT, ABOUT)]
 BINARY = b"#!/bin/sh\n" + os.urandom(300_000)
 
 
@@ -62,7 +66,6 @@ def stage(
     before: str = "",
     digests: Sequence[str] = (),
 ) -> str:
-    sizes = [str(len(part)) for part in (ENV, UNIT, ABOUT)]
     # Its own earlier releases are no surprise to it, nor is what is current.
     seal = sandbox.run_text(f"{read_script('remote/prelude.sh', STATE)}\nseal app").strip()
     args = [
@@ -75,15 +78,14 @@ def stage(
         "server",
         *(digests or digests_of(BINARY)),
         encoding,
-        *sizes,
+        *TEXTS,
     ]
-    return sandbox.run(STAGE, args, ENV + UNIT + ABOUT + payload, before=before)
+    return sandbox.run(STAGE, args, payload, before=before)
 
 
 def test_a_line_that_falls_silent_during_the_upload_keeps_nobody_out(sandbox: Sandbox) -> None:
-    sizes = [str(len(part)) for part in (ENV, UNIT, ABOUT)]
-    args = [*OWNER, "app", "0:", "-", "r1", "daemon", "server", *digests_of(BINARY), "plain", *sizes]
-    silent = sandbox.start(STAGE, args, ENV + UNIT + ABOUT + BINARY[:1000])
+    args = [*OWNER, "app", "0:", "-", "r1", "daemon", "server", *digests_of(BINARY), "plain", *TEXTS]
+    silent = sandbox.start(STAGE, args, BINARY[:1000])
     try:
         eventually((sandbox.opt / "app/releases/.staging-r1/server").exists, what="the upload")
         other = [
@@ -276,30 +278,27 @@ def test_a_current_that_is_no_link_is_never_replaced(sandbox: Sandbox) -> None:
     assert (sandbox.opt / "app/current/precious").exists()
 
 
-def test_a_file_is_placed_whole_and_left_alone_if_it_is_the_same(sandbox: Sandbox) -> None:
+def test_a_text_is_put_down_as_it_is_and_a_full_disk_is_an_error(sandbox: Sandbox) -> None:
+    script = f"{read_script('remote/prelude.sh')}\n"
+    assert sandbox.run_text(f'{script}put /opt/file "$1" && say done', TEXTS[:1]) == "done\n"
+    assert (sandbox.opt / "file").read_bytes() == ENV
+    full = "mount -t tmpfs -o size=4k tmpfs /opt; dd if=/dev/zero of=/opt/zero bs=4k count=1 2>/dev/null"
+    said = sandbox.run_text(f'{script}put /opt/file "$1" 2>/dev/null || say failed', TEXTS[:1], before=full)
+    assert said == "failed\n"
+
+
+def test_a_file_is_replaced_whole(sandbox: Sandbox) -> None:
     path = sandbox.opt / "file"
-    content = os.urandom(100_000)
-    assert prelude(sandbox, "place 640 /opt/file && say done", content) == "done\n"
-    assert (path.read_bytes(), mode(path)) == (content, "640 root:root")
+    path.write_bytes(b"old")
     before = path.stat()
-    assert prelude(sandbox, "place 640 /opt/file && say done", content) == "done\n"
-    assert path.stat() == before
-    assert prelude(sandbox, "place 600 /opt/file && say done", b"new") == "done\n"
-    assert (path.read_bytes(), mode(path)) == (b"new", "600 root:root")
+    assert prelude(sandbox, "put /opt/file.new new && replace /opt/file && say done") == "done\n"
+    assert path.read_bytes() == b"new"
     assert path.stat().st_ino != before.st_ino
     assert [path.name for path in sandbox.opt.iterdir()] == ["file"]
-
-
-def test_a_file_that_cannot_be_placed_is_an_error(sandbox: Sandbox) -> None:
-    assert prelude(sandbox, "place 600 /opt/no/file 2>/dev/null || say failed", b"x") == "failed\n"
-
-
-def test_exactly_so_many_bytes_are_taken(sandbox: Sandbox) -> None:
-    script = "take 5 >/opt/a; take 0 >/opt/b; take 200000 >/opt/c; cat >/opt/d"
-    data = os.urandom(200_010)
-    prelude(sandbox, script, data)
-    taken = [(sandbox.opt / name).read_bytes() for name in "abcd"]
-    assert taken == [data[:5], b"", data[5:200_005], data[200_005:]]
+    assert (
+        prelude(sandbox, "replace /opt/file 2>/dev/null || say failed") == "failed\n"
+    )  # nothing to replace it
+    assert path.read_bytes() == b"new"
 
 
 def test_durable_works_with_files_folders_and_what_is_not_there(sandbox: Sandbox) -> None:
