@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import os
 import sys
 import threading
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
 
 _ZSTD_LEVEL = 3
 _GZIP_LEVEL = 6
+_GZIP_HEAD = 10  # bytes at the beginning of each member, the same for all of ours
 _GZIP_PIECE = 1024 * 1024  # bytes; smaller ones are packed worse
 
 _LARGEST = 64 * 1024 * 1024
@@ -99,7 +98,7 @@ class Payloads:
             return None
         try:
             content = _decompress(payload, kind)
-        except (zstd.ZstdError, zlib.error, OSError, EOFError, ValueError, MemoryError):
+        except (zstd.ZstdError, deflate.DeflateError, ValueError, MemoryError):
             content = b""
         if hashlib.sha256(content).hexdigest() == sha256:
             return payload, content
@@ -130,7 +129,19 @@ def _compress(content: bytes, kind: str) -> bytes:
 
 
 def _decompress(payload: bytes, kind: str) -> bytes:
-    return zstd.decompress(payload) if kind == "zstd" else gzip.decompress(payload)
+    if kind == "zstd":
+        return zstd.decompress(payload)
+    # Three times as fast as the standard library's, and for one member only.  Should those bytes ever stand
+    # inside of one, it cannot be read, and is made anew.
+    head = payload[:_GZIP_HEAD]
+    return b"".join(_decompress_member(head + rest) for rest in payload.split(head)[1:])
+
+
+def _decompress_member(member: bytes) -> bytes:
+    content = bytes(deflate.gzip_decompress(member))
+    if int.from_bytes(member[-4:], "little") != len(content):  # RFC 1952, 2.3.1
+        raise ValueError("what follows the end is garbage, and gzip(1) fails there")
+    return content
 
 
 def _patch(old: bytes, new: bytes) -> bytes:

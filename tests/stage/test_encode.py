@@ -132,6 +132,7 @@ def test_what_is_kept_is_sent_though_the_file_is_not_what_it_was(tmp_path: Path,
     "damage",
     [
         lambda content: content[:-20],
+        lambda content: content + b"more",
         lambda content: content[:20] + bytes([content[20] ^ 1]) + content[21:],
         lambda _: b"",
         lambda _: b"something else",
@@ -141,7 +142,7 @@ def test_what_is_kept_is_sent_though_the_file_is_not_what_it_was(tmp_path: Path,
 def test_what_is_damaged_in_the_cache_is_made_anew(
     tmp_path: Path, cache: Cache, damage: Callable[[bytes], bytes], encoding: Encoding
 ) -> None:
-    content = b"#!/bin/sh\n" + os.urandom(10_000)
+    content = b"#!/bin/sh\n" + os.urandom(3_000_000)
     binary = make_binary(tmp_path, content)
     Payloads(cache).get(binary, encoding)
     name = f"{binary.sha256}.{encoding.kind}"
@@ -150,6 +151,7 @@ def test_what_is_damaged_in_the_cache_is_made_anew(
     cache.write(name, damage(right))
     assert Payloads(cache).get(binary, encoding) == right
     assert cache.read(name) == right
+    assert (unpack(right) if encoding is ZSTD else gzip.decompress(right)) == content
 
 
 def test_there_is_no_patch_from_a_reference_that_is_damaged_or_gone(tmp_path: Path, cache: Cache) -> None:
