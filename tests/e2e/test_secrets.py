@@ -29,7 +29,7 @@ SERVICE = "keeps-secrets"
 PLACES = "/opt /etc /usr/local /var/lib/deployer /var/lib/unless-stopped /run /tmp /var/tmp /home /root"
 
 STAYS = "#!/bin/sh\nwhile :; do sleep 1; done\n"
-# It crashes over and over; of its log 20 lines are shown, from any moment of that, and they hold more than a turn.
+# It crashes over and over; of its log 20 lines are shown, from any moment of that: more than one turn.
 TELLS = """#!/bin/sh
 printf "%s\\n" "PASSWORD=$PASSWORD" "TOKEN=$TOKEN" "KEY=$KEY" "LEVEL=$LEVEL"
 echo "and again: $PASSWORD" >&2
