@@ -25,7 +25,8 @@ stays_down() {             # is there no automatic restart after this exit?  POL
     [ -n "$max" ] && [ "$NRestarts" -ge "$max" ] || return 1
     # StartLimitBurst= would forget its count at a daemon-reload (systemd 252) and refuse starts by hand.  A stop
     # that is queued while this hook runs forbids the restart; the unit fails with the result of its process.
-    systemctl stop --no-block --job-mode=ignore-requirements "$u" ;;
+    # "fail": it must not take the place of a start or restart by hand that was queued meanwhile.
+    systemctl stop --no-block --job-mode=fail "$u" || : ;;
   *) return 1 ;;
   esac
 }

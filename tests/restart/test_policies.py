@@ -191,6 +191,36 @@ def gives_up(host: TestHost, service: str, *, starts_before: int) -> None:
     assert mark(host, service) == "nothing"
 
 
+# Lets the last hook of a limited service take its time before it gives up.
+SLOW_SYSTEMCTL = """#!/bin/sh
+[ "$1" != stop ] || { : >/run/slow/giving-up; sleep 2; }
+exec /usr/bin/systemctl "$@"
+"""
+
+
+def test_giving_up_never_takes_the_place_of_a_restart_by_hand(host: TestHost) -> None:
+    shell(
+        host,
+        'mkdir -p /run/slow "/run/systemd/system/$1.service.d"\n'
+        'printf %s "$2" >/run/slow/systemctl; chmod +x /run/slow/systemctl\n'
+        'printf "[Service]\\nEnvironment=PATH=/run/slow:/usr/bin:/bin\\n" '
+        '>"/run/systemd/system/$1.service.d/slow.conf"; systemctl daemon-reload; systemctl restart "$1"',
+        LIMITED,
+        SLOW_SYSTEMCTL,
+    )
+    try:
+        tell(host, LIMITED, 3)
+        eventually(
+            lambda: shell(host, "ls /run/slow").split() == ["giving-up", "systemctl"], what="the last exit"
+        )
+        leave_alone(host, LIMITED)
+        shell(host, 'systemctl restart "$1"', LIMITED)  # "Job canceled" fails it
+        time.sleep(2.5)
+        assert (active(host, LIMITED), restarts(host, LIMITED)) == ("active", 0)
+    finally:
+        shell(host, 'rm -r /run/slow "/run/systemd/system/$1.service.d"; systemctl daemon-reload', LIMITED)
+
+
 def test_on_failure_without_a_number_goes_on_and_on(host: TestHost) -> None:
     tell(host, FAILURE, 3)
     is_restarted(host, FAILURE, count=1 + RETRIES + 1)
