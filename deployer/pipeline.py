@@ -36,7 +36,7 @@ from deployer.outcome import (
 )
 from deployer.plan.diff import render_diff
 from deployer.plan.plan import ServicePlan, plan_return
-from deployer.plan.release import read_healthcheck
+from deployer.plan.release import deployed_files, read_healthcheck
 from deployer.report.events import HostPlanned, StageStarted, TransactionResolved
 from deployer.report.redact import redactor
 from deployer.stage.stage import Stager, stage
@@ -150,7 +150,10 @@ def _prepare(desired: DesiredHost, remote: Remote, context: Context) -> Ready | 
         context.emit(StageStarted(host=desired.name, stage="observe"))
         asked = desired.services if context.goal is Goal.APPLY else ()
         early = EarlyAnswers(remote, asked, context.begin)
-        observation = observe(remote, desired.services, also=context.also)
+        files = {
+            path: digest for service in desired.services for path, digest in deployed_files(service).items()
+        }
+        observation = observe(remote, desired.services, files=files, also=context.also)
         try:
             breaking = _clear(desired, observation, remote, context)
             return _plan_and_stage(desired, observation, remote, context, early=early, breaking=breaking)

@@ -39,12 +39,13 @@ fact uid 0
 fact machine x86_64
 fact init systemd 252
 tool flock
-disk /opt 99999999 rw
 service app
 at_boot no
 = digests
 = stat
 = units
+= disks
+/opt 99999999 /
 """
 
 

@@ -106,12 +106,13 @@ def deployed(service: Service, **properties: object) -> str:
     """The reply of observe.sh where `service` is deployed."""
     files = make_files(service)
     lines = [
-        "fact uid 0\nfact machine x86_64\nfact init systemd 252\ntool flock\ndisk /opt 99999999 rw",
-        f"service app\ncurrent {RELEASE}\nrelease {RELEASE} good\nat_boot unless-stopped",
+        "fact uid 0\nfact machine x86_64\nfact init systemd 252\ntool flock",
+        f"service app\nrelease {RELEASE} good\nat_boot unless-stopped",
         "= digests",
         *(f"{file.digest}  {path}" for path, file in files.items()),
         "= stat",
-        *(f"{file.mode} {file.owner} x {path}" for path, file in files.items()),
+        f"777 root root 9 /opt/app/current '/opt/app/current' -> 'releases/{RELEASE}'",
+        *(f"{file.mode} {file.owner} x 9 {path} '{path}'" for path, file in files.items()),
         "= units",
         unit(FragmentPath="/etc/systemd/system/app.service", **properties),
     ]
@@ -363,9 +364,10 @@ def observed_before_and_after(fleet: Fleet, host: MemoryHost, *, before: str) ->
     def say(_args: object) -> str:
         if "commit" not in host.names():
             return upgraded(fleet) if before == RELEASE else EMPTY_HOST
-        lines = f"current {new}\nrelease {new} good\nbefore {before} run\n"
-        after = deployed(fleet.service).replace(f"current {RELEASE}\n", lines)
-        return after if before == RELEASE else after.replace(f"release {RELEASE} good\n", "")
+        lines = f"release {new} good\nbefore {before} run\n"
+        lines += f"release {RELEASE} good\n" if before == RELEASE else ""
+        after = deployed(fleet.service).replace(f"release {RELEASE} good\n", lines)
+        return after.replace(f"'releases/{RELEASE}'", f"'releases/{new}'")
 
     return say
 

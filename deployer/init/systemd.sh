@@ -20,10 +20,6 @@ init_facts() { # fact init NAME VERSION; or known, for a version that was good e
   fi
 }
 
-init_files() { # SERVICE: the files outside the release that are the service's, or that it needs
-  say "$units/$1.service $helper $gate $deadman $watch $at_start"
-}
-
 init_show() { # SERVICE...: properties, a block for each service, in order; see systemctl(1), show
   [ -d /run/systemd/system ] || return 0
   for unit; do set -- "$@" "$unit.service"; shift; done
@@ -46,7 +42,8 @@ init_was_stopped() { # SERVICE: by its operator
 }
 
 init_marks() { # SERVICE: at_boot and stopped_by_operator, as words
-  say "at_boot $(init_at_boot "$1")"
+  printf 'at_boot '
+  init_at_boot "$1"
   ! init_was_stopped "$1" || say "stopped_by_operator"
 }
 

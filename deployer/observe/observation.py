@@ -76,7 +76,7 @@ class Observation:
     init: str  # systemd, or none
     init_version: str
     tools: frozenset[str]
-    disks: Mapping[str, Disk]
+    disks: Mapping[str, Disk]  # none where every file is as it should be
     files: Mapping[str, File]
     contents: Mapping[str, bytes] = field(repr=False)  # of .env and unit files, when asked for
     services: Mapping[str, ServiceObservation]
@@ -87,11 +87,14 @@ def parse_observation(stdout: str) -> Observation:
     parts = sections(stdout)
     head = [line.split(" ") for line in parts[""]]
     facts = {words[1]: words[2:] for words in head if words[0] == "fact"}
-    digests = {path: digest for digest, path in (line.split("  ", 1) for line in parts.get("digests", ()))}
-    stats = {words[3]: words for words in (line.split(" ", 3) for line in parts.get("stat", ()))}
+    lines = (line.split("  ", 1) for line in parts.get("digests", ()) if line)
+    digests = {path: digest for digest, path in lines}
+    stats = [_stat(line) for line in parts.get("stat", ()) if line]
+    by_path = {stat.path: stat for stat in stats}
     # Of several mounts at one place the last is the one on top; fstab(5) has the fields.
     mounts = (line.split(" ") for line in parts.get("mounts", ()))
     mounted = {words[1]: frozenset(words[3].split(",")) for words in mounts}
+    disks = (line.split(" ") for line in parts.get("disks", ()))
     names = [words[1] for words in head if words[0] == "service"]
     units = dict(zip(names, parse_states(parts.get("units", ())), strict=False))
     init = [*facts.get("init", ["none"]), ""]
@@ -102,20 +105,52 @@ def parse_observation(stdout: str) -> Observation:
         init_version=init[1],
         tools=frozenset(words[1] for words in head if words[0] == "tool"),
         disks={
-            words[1]: Disk(free=int(words[2]) * 1024, options=mounted.get(words[3], frozenset({"unknown"})))
-            for words in head
-            if words[0] == "disk" and words[2].isdigit()
+            words[0]: Disk(free=int(words[1]) * 1024, options=mounted.get(words[2], frozenset({"unknown"})))
+            for words in disks
+            if words[1].isdigit()
         },
-        files={path: _file(digest, stats.get(path)) for path, digest in digests.items()},
+        files={path: _file(digest, by_path.get(path)) for path, digest in digests.items()},
         contents={words[1]: base64.b64decode(words[2]) for words in head if words[0] == "contents"},
-        services={name: _service(words, units.get(name)) for name, words in _by_service(head)},
+        services={
+            name: _service(
+                words, units.get(name), current=by_path.get(f"/opt/{name}/current"), seal=_seal(name, by_path)
+            )
+            for name, words in _by_service(head)
+        },
     )
 
 
-def _file(digest: str, stat: Sequence[str] | None) -> File:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stat:
+    mode: str
+    owner: str
+    group: str
+    size: str
+    path: str
+    shown: str  # the path in quotes; of a link also where it leads
+
+    @property
+    def link(self) -> str | None:
+        """Where it leads, or None if it is no link."""
+        _, arrow, target = self.shown.partition(" -> ")
+        return target.strip("'\"`") if arrow else None
+
+
+def _stat(line: str) -> _Stat:
+    mode, owner, group, size, path, shown = line.split(" ", 5)
+    return _Stat(mode=mode, owner=owner, group=group, size=size, path=path, shown=shown)
+
+
+def _seal(service: str, stats: Mapping[str, _Stat]) -> str:
+    """What `seal` of state.sh says."""
+    paths = (f"/var/lib/deployer/{service}/ledger", f"/opt/{service}/current")
+    return "\n".join(f"{stats[path].size} {stats[path].shown}" for path in paths if path in stats)
+
+
+def _file(digest: str, stat: _Stat | None) -> File:
     if stat is None:
         return File(digest=digest)
-    return File(digest=digest, mode=stat[0], owner=stat[1], group=stat[2])
+    return File(digest=digest, mode=stat.mode, owner=stat.owner, group=stat.group)
 
 
 def _by_service(head: Sequence[Sequence[str]]) -> Iterator[tuple[str, list[Sequence[str]]]]:
@@ -130,15 +165,18 @@ def _by_service(head: Sequence[Sequence[str]]) -> Iterator[tuple[str, list[Seque
             lines.append(words)
 
 
-def _service(lines: Sequence[Sequence[str]], unit: UnitState | None) -> ServiceObservation:
+def _service(
+    lines: Sequence[Sequence[str]], unit: UnitState | None, *, current: _Stat | None, seal: str
+) -> ServiceObservation:
     said = {words[0]: list(words[1:]) for words in lines}
+    link = current.link if current else None
     return ServiceObservation(
-        current=said["current"][0] if "current" in said else None,
-        current_is_link="current_is_no_link" not in said,
+        current=link.rpartition("/")[2] if link else None,
+        current_is_link=current is None or link is not None,
         releases={words[1]: _proof(words[2]) for words in lines if words[0] == "release"},
         before=said["before"][0] if "before" in said else None,
         deployed_by=said["before"][1] if "before" in said else "",
-        seal=said["seal"][0] if "seal" in said else "",
+        seal=seal,
         lock=parse_holder(said["lock"]) if "lock" in said else None,
         transaction=parse_transaction(said["transaction"]) if "transaction" in said else None,
         at_boot=said["at_boot"][0] if "at_boot" in said else "no",

@@ -11,7 +11,7 @@ from deployer.remote.remote import fields
 from deployer.remote.script import read_script
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from deployer.desired import Service
     from deployer.remote.remote import Remote
@@ -22,15 +22,24 @@ Also = Literal["nothing", "contents", "before"]
 """What to ask beyond the usual: files for a diff, or the release before the current one."""
 
 
-def observe(remote: Remote, services: Sequence[Service], *, also: Also = "nothing") -> Observation:
-    """What the host shows of `services`.
+def observe(
+    remote: Remote, services: Sequence[Service], *, files: Mapping[str, str], also: Also = "nothing"
+) -> Observation:
+    """What the host shows of `services`; `files` are BLAKE2b digests of how files should be, by path.
 
     Raises:
         HostError: no answer, no root, no init system.
 
     """
-    words = [word for service in services for word in (service.name, service.binary.name)]
-    args = (also, *words)
+    expected = "\n".join(f"{digest}  {path}" for path, digest in files.items())
+    texts: list[str] = []
+    if also == "contents":
+        texts = [
+            path
+            for service in services
+            for path in (f"/opt/{service.name}/current/.env", init.unit_path(service.name))
+        ]
+    args = (also, expected, " ".join(files), " ".join(texts), *(service.name for service in services))
     reply = remote.run(read_script(*_SCRIPT), args, timeout=60)
     fields(reply, what="looking at the host")
     observation = parse_observation(reply.stdout)

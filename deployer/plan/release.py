@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+from deployer import init
 from deployer.desired import ExecTest, Healthcheck, HttpTest, TcpTest
-from deployer.init import render_unit
 from deployer.plan.dotenv import render_dotenv
 
 if TYPE_CHECKING:
@@ -30,7 +31,21 @@ class ReleaseFiles:
 
 def release_files(service: Service) -> ReleaseFiles:
     """Render the .env and the unit of `service`."""
-    return ReleaseFiles(env=render_dotenv(dict(service.environment)), unit=render_unit(service))
+    return ReleaseFiles(env=render_dotenv(dict(service.environment)), unit=init.render_unit(service))
+
+
+def deployed_files(service: Service) -> dict[str, str]:
+    """BLAKE2b digests, by path, of all files of a host on which `service` is as it should be."""
+    files = release_files(service)
+    folder = f"/opt/{service.name}/current"
+    texts = {
+        f"{folder}/.env": files.env.reveal(),
+        init.unit_path(service.name): files.unit,
+        **init.helper_files(),
+    }
+    return {f"{folder}/{service.binary.name}": service.binary.blake2b} | {
+        path: blake2b(text.encode()).hexdigest() for path, text in texts.items()
+    }
 
 
 def release_id(service: Service, now: datetime, taken: Container[str]) -> str:

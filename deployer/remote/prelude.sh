@@ -26,8 +26,9 @@ point() { # NAME: where the fault tests stop a script; nothing happens anywhere 
 # coreutils syncs single files and folders; a sync without that ability syncs everything.
 durable() { sync "$@" 2>/dev/null || sync; }
 
-digest() { # FILE...: the digest of each, and its name; BLAKE2b, which is twice as fast, where coreutils are
-  if command -v b2sum >/dev/null 2>&1; then b2sum "$@"; else sha256sum "$@"; fi
+digest() { # FILE...: the digest of each, and its name; BLAKE2b, which is twice as fast, where coreutils are.  In $(...)
+  ! command -v b2sum >/dev/null 2>&1 || exec b2sum "$@"
+  exec sha256sum "$@"
 }
 
 put() { # FILE TEXT: without a fork, and without an argv that anybody could read

@@ -49,10 +49,8 @@ show_lock() { say "run=$lock_run by=$lock_by pid=$lock_pid from=$lock_from since
 
 is_ours() { read_lock "$1" && [ "$lock_run" = "$run" ]; } # SERVICE
 
-seal() { # SERVICE [LINK]: changes whenever a run changed something; LINK: where `current` leads, if that is known
-  size=0
-  [ ! -e "$state/$1/ledger" ] || size=$(wc -c <"$state/$1/ledger")
-  say "$size:${2-$(readlink "/opt/$1/current")}"
+seal() { # SERVICE: changes whenever a run changed something
+  stat -c '%s %N' "$state/$1/ledger" "/opt/$1/current" 2>/dev/null
 }
 
 take_lock() { # SERVICE SEAL BREAK: SEAL was seen when the plan was made; BREAK: a run that is known to be dead, or -

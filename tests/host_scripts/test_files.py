@@ -7,6 +7,7 @@ import hashlib
 import os
 import stat
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +20,8 @@ from tests.host_scripts.sandbox import FLAVOURS, Sandbox
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from deployer.observe.observation import Observation
 
 pytestmark = pytest.mark.hosts  # root, for a mount namespace
 
@@ -84,7 +87,7 @@ def stage(
 
 
 def test_a_line_that_falls_silent_during_the_upload_keeps_nobody_out(sandbox: Sandbox) -> None:
-    args = [*OWNER, "app", "0:", "-", "r1", "daemon", "server", *digests_of(BINARY), "plain", *TEXTS]
+    args = [*OWNER, "app", "", "-", "r1", "daemon", "server", *digests_of(BINARY), "plain", *TEXTS]
     silent = sandbox.start(STAGE, args, BINARY[:1000])
     try:
         eventually((sandbox.opt / "app/releases/.staging-r1/server").exists, what="the upload")
@@ -95,7 +98,7 @@ def test_a_line_that_falls_silent_during_the_upload_keeps_nobody_out(sandbox: Sa
             "-",
             "60",
             "app",
-            "0:",
+            "",
             OWNER[0],
             "-",
         ]  # which knows that run1 is dead
@@ -320,9 +323,23 @@ def test_the_time_of_the_switch_is_known_or_0(sandbox: Sandbox) -> None:
 
 # -- observe -------------------------------------------------------------------------------------------------
 
+APP_FILES = ("/opt/app/current/server", "/opt/app/current/.env", "/etc/systemd/system/app.service")
+
+
+def look(
+    sandbox: Sandbox,
+    *services: str,
+    files: Sequence[str] = APP_FILES,
+    texts: Sequence[str] = (),
+    expected: str = "others",
+    before: str = "",
+) -> Observation:
+    words = ["nothing", expected, " ".join(files), " ".join(texts), *services]
+    return parse_observation(sandbox.run(OBSERVE, words, before=before))
+
 
 def test_an_empty_host_without_an_init_system_is_seen_as_that(sandbox: Sandbox) -> None:
-    seen = parse_observation(sandbox.run(OBSERVE, ["nothing", "app", "server"]))
+    seen = look(sandbox, "app")
     assert (seen.uid, seen.machine, seen.init) == (0, os.uname().machine, "none")
     assert ("zstd" in seen.tools, "gzip" in seen.tools) == (sandbox.flavour == "dash", True)
     assert set(seen.disks) == {"/opt", "/etc", "/var/lib"}
@@ -334,7 +351,7 @@ def test_an_empty_host_without_an_init_system_is_seen_as_that(sandbox: Sandbox) 
 
 
 def test_a_host_that_is_asked_for_no_service(sandbox: Sandbox) -> None:
-    assert parse_observation(sandbox.run(OBSERVE, ["nothing"])).services == {}
+    assert look(sandbox, files=()).services == {}
 
 
 def test_a_release_is_seen_with_its_digests_modes_and_owners(sandbox: Sandbox) -> None:
@@ -346,7 +363,7 @@ def test_a_release_is_seen_with_its_digests_modes_and_owners(sandbox: Sandbox) -
     (sandbox.opt / "app/releases/.staging-r3").mkdir()
     (sandbox.opt / "app/releases/half").mkdir()  # without a release.json it is none
     (sandbox.root / "etc/systemd/system/app.service").write_bytes(UNIT)
-    seen = parse_observation(sandbox.run(OBSERVE, ["contents", "app", "server", "other", "binary"]))
+    seen = look(sandbox, "app", "other", files=(*APP_FILES, "/opt/other/current/binary"), texts=APP_FILES[1:])
     service = seen.services["app"]
     assert (service.current, service.releases) == ("r2", {"r1": "failed", "r2": "good"})
     assert set(seen.services) == {"app", "other"}
@@ -359,14 +376,45 @@ def test_a_release_is_seen_with_its_digests_modes_and_owners(sandbox: Sandbox) -
     assert not env.holds(UNIT.decode())
     assert seen.contents["/opt/app/current/.env"] == ENV
     assert seen.contents["/etc/systemd/system/app.service"] == UNIT
-    without = parse_observation(sandbox.run(OBSERVE, ["nothing", "app", "server"]))
+    without = look(sandbox, "app")
     assert without.contents == {}
-    assert without.files == {path: file for path, file in seen.files.items() if "other" not in path}
+    assert without.files == seen.files
+
+
+def test_disks_are_of_interest_only_where_a_file_is_not_as_expected(sandbox: Sandbox) -> None:
+    stage(sandbox, "r1")
+    (sandbox.opt / "app/current").symlink_to("releases/r1")
+    files = APP_FILES[:2]
+    seen = look(sandbox, "app", files=files)
+    assert seen.disks
+    expected = "\n".join(f"{seen.files[path].digest}  {path}" for path in files)
+    assert look(sandbox, "app", files=files, expected=expected) == replace(seen, disks={})
+    (sandbox.opt / "app/current/.env").write_text("OTHER=1\n")
+    assert look(sandbox, "app", files=files, expected=expected).disks
+    (sandbox.opt / "app/current/.env").unlink()
+    assert look(sandbox, "app", files=files, expected=expected).disks
+
+
+def test_what_is_observed_is_sealed_as_the_lock_seals_it(sandbox: Sandbox) -> None:
+    def sealed() -> str:
+        return sandbox.run_text(f"{read_script('remote/prelude.sh', STATE)}\nseal app").rstrip("\n")
+
+    assert look(sandbox, "app").services["app"].seal == sealed() == ""
+    seals = {""}
+    for step in ("record app deploy r1 - run1 anna ok", "make_current app r1", "make_current app r2"):
+        (sandbox.opt / "app").mkdir(exist_ok=True)
+        (sandbox.root / "var/lib/deployer/app").mkdir(parents=True, exist_ok=True)
+        sandbox.run_text(f"{read_script('remote/prelude.sh', STATE)}\n{step}")
+        seen = look(sandbox, "app").services["app"]
+        assert seen.seal == sealed()
+        assert seen.seal not in seals
+        seals.add(seen.seal)
+    assert seen.current == "r2"
 
 
 def test_a_current_that_is_a_folder_is_seen(sandbox: Sandbox) -> None:
     (sandbox.opt / "app/current").mkdir(parents=True)
-    service = parse_observation(sandbox.run(OBSERVE, ["nothing", "app", "server"])).services["app"]
+    service = look(sandbox, "app").services["app"]
     assert (service.current, service.current_is_link) == (None, False)
 
 
@@ -379,7 +427,7 @@ def test_what_happens_at_boot_and_what_was_stopped_is_seen(sandbox: Sandbox) -> 
     marks.mkdir()
     (marks / "b.service").write_text("stopped\n")
     (marks / "c.service").write_text("")  # only tentative
-    seen = parse_observation(sandbox.run(OBSERVE, ["nothing", "a", "x", "b", "x", "c", "x"])).services
+    seen = look(sandbox, "a", "b", "c").services
     assert {name: (service.at_boot, service.stopped_by_operator) for name, service in seen.items()} == {
         "a": ("always", False),
         "b": ("unless-stopped", True),
@@ -390,7 +438,7 @@ def test_what_happens_at_boot_and_what_was_stopped_is_seen(sandbox: Sandbox) -> 
 @pytest.mark.parametrize("options", ["ro", "noexec", "size=64k"])
 def test_a_disk_is_seen_as_it_is_mounted(sandbox: Sandbox, options: str) -> None:
     before = f"mount -t tmpfs -o {options} tmpfs /opt"
-    disk = parse_observation(sandbox.run(OBSERVE, ["nothing", "app", "server"], before=before)).disks["/opt"]
+    disk = look(sandbox, "app", before=before).disks["/opt"]
     if options == "size=64k":
         assert disk.free == 64 * 1024
     else:

@@ -16,33 +16,27 @@ RECORDED = dedent("""\
     fact init systemd 252
     tool gzip
     tool perl
-    disk /opt 1048576 /opt
-    disk /etc 2048 /
-    disk /var/lib 0 /nowhere
     service app
-    current 20250102T000000Z-0123456789ab
     release 20250101T000000Z-ba9876543210 failed
     release 20250102T000000Z-0123456789ab good
     at_boot unless-stopped
     contents /opt/app/current/.env QT0xCg==
     service stopped
-    current 20250101T000000Z-0123456789ab
     release 20250101T000000Z-0123456789ab good
     at_boot no
     stopped_by_operator
     service new
     at_boot no
-    = mounts
-    overlay /opt overlay ro 0 0
-    /dev/vda / ext4 ro 0 0
-    overlay /opt overlay rw,relatime,lowerdir=/a:/b,upperdir=/c 0 0
+    = stat
+    640 root root 812 /var/lib/deployer/app/ledger '/var/lib/deployer/app/ledger'
+    777 root root 38 /opt/app/current '/opt/app/current' -> 'releases/20250102T000000Z-0123456789ab'
+    777 root root 38 /opt/stopped/current '/opt/stopped/current' -> 'releases/20250101T000000Z-0123456789ab'
+    755 root root 10580438 /opt/app/current/server '/opt/app/current/server'
+    640 root app 4 /opt/app/current/.env '/opt/app/current/.env'
     = digests
     aaaa  /opt/app/current/server
     bbbb  /opt/app/current/.env
     cccc  /etc/systemd/system/app.service
-    = stat
-    755 root root /opt/app/current/server
-    640 root app /opt/app/current/.env
     = units
     Id=app.service
     LoadState=loaded
@@ -76,6 +70,14 @@ RECORDED = dedent("""\
     NeedDaemonReload=no
     MainPID=0
     NRestarts=0
+    = disks
+    /opt 1048576 /opt
+    /etc 2048 /
+    /var/lib 0 /nowhere
+    = mounts
+    overlay /opt overlay ro 0 0
+    /dev/vda / ext4 ro 0 0
+    overlay /opt overlay rw,relatime,lowerdir=/a:/b,upperdir=/c 0 0
 """)
 
 
@@ -116,6 +118,8 @@ def test_a_recorded_reply_is_read_whole() -> None:
                 exit_status=0,
                 stale=False,
             ),
+            seal="812 '/var/lib/deployer/app/ledger'\n"
+            "38 '/opt/app/current' -> 'releases/20250102T000000Z-0123456789ab'",
         ),
         "stopped": ServiceObservation(
             current="20250101T000000Z-0123456789ab",
@@ -135,6 +139,7 @@ def test_a_recorded_reply_is_read_whole() -> None:
                 exit_status=203,
                 stale=True,
             ),
+            seal="38 '/opt/stopped/current' -> 'releases/20250101T000000Z-0123456789ab'",
         ),
         "new": ServiceObservation(
             current=None,
@@ -159,7 +164,9 @@ def test_a_recorded_reply_is_read_whole() -> None:
 
 
 def test_a_host_that_was_asked_for_no_service() -> None:
-    seen = parse_observation("fact uid 0\nfact machine aarch64\nfact init none\ndisk /opt 5 rw\n")
+    seen = parse_observation(
+        "fact uid 0\nfact machine aarch64\nfact init none\n= stat\n\n= digests\n\n= units\n"
+    )
     assert (seen.machine, seen.init, seen.init_version) == ("aarch64", "none", "")
     assert seen.services == {}
     assert seen.files == {}
@@ -177,26 +184,21 @@ def test_without_an_init_system_a_service_has_no_unit() -> None:
 
 
 def test_a_current_that_is_no_link_is_seen() -> None:
-    text = "fact uid 0\nfact machine x86_64\nservice app\ncurrent_is_no_link\nat_boot no\n"
+    head = "fact uid 0\nfact machine x86_64\nservice app\nat_boot no\n"
+    text = f"{head}= stat\n755 root root 9 /opt/app/current '/opt/app/current'\n"
     service = parse_observation(text).services["app"]
     assert (service.current, service.current_is_link) == (None, False)
 
 
 def test_a_file_without_a_digest_is_not_there() -> None:
-    text = "fact uid 0\nfact machine x86_64\n= digests\n= stat\n755 root root /opt/app/current/server\n"
+    stat = "755 root root 9 /opt/app/current/server '/opt/app/current/server'"
+    text = f"fact uid 0\nfact machine x86_64\n= stat\n{stat}\n= digests\n"
     assert parse_observation(text).files == {}
-
-
-def test_spaces_in_owners_and_paths_are_read_from_the_right_side() -> None:
-    text = "fact uid 0\nfact machine x86_64\n= digests\naaaa  /opt/a b\n= stat\n755 root UNKNOWN /opt/a b\n"
-    assert parse_observation(text).files == {
-        "/opt/a b": File(digest="aaaa", mode="755", owner="root", group="UNKNOWN")
-    }
 
 
 @pytest.mark.parametrize("free", ["-", "", "none"])
 def test_a_disk_that_df_knows_nothing_of_is_left_out(free: str) -> None:
-    seen = parse_observation(f"fact uid 0\nfact machine x86_64\ndisk /opt {free} rw\n")
+    seen = parse_observation(f"fact uid 0\nfact machine x86_64\n= disks\n/opt {free} /\n")
     assert seen.disks == {}
 
 
