@@ -269,6 +269,15 @@ def test_asking_for_help_loads_nothing_heavy(words: list[str]) -> None:
     assert not loaded & heavy
 
 
+def test_log_lines_leave_rich_alone_and_where_it_is() -> None:
+    program = (
+        "import sys, deployer.report.log_lines\n"
+        "assert not [name for name in sys.modules if name.split('.')[0] == 'rich']\n"
+        "import rich.console\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_nothing_is_left_to_be_done() -> None:
     for path in PACKAGE.rglob("*"):
         if path.suffix in {".py", ".sh", ".j2", ".service"}:

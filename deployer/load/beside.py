@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from deployer.errors import LoadError
@@ -16,12 +17,17 @@ if TYPE_CHECKING:
     from deployer.errors import Problem
     from deployer.load.options import Loaded, LoadOptions
 
+_BOTH = ("deployer.init", "importlib.metadata", "yaml")
+"""What both processes will need, so that it is imported once, before there are two."""
+
 
 def begin_to_load(options: LoadOptions, *, environ: Mapping[str, str]) -> Callable[[], Loaded]:
     """Start to load; what it returns waits for that, and raises as `load` does.
 
     To be called while the process has no other threads: fork(2) copies none of them.
     """
+    for name in _BOTH:
+        import_module(name)
     reader, writer = os.pipe()
     try:
         child = os.fork()

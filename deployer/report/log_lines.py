@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, TextIO
-
-import structlog
 
 from deployer.outcome import NotAttempted, Unreachable, has_failed
 from deployer.report.events import HealthProbed, HostFinished, StageStarted, UploadProgressed, as_record
+
+# structlog draws tracebacks with rich where there is rich.  Log lines have none, and rich takes five times
+# as long to import as structlog does.  None means "no such module" (The import system, 5.3.1).
+_rich = sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
+import structlog  # noqa: E402
+
+if _rich is None:
+    del sys.modules["rich"]
 
 if TYPE_CHECKING:
     from deployer.report.events import Event
