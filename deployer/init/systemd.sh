@@ -7,7 +7,7 @@ deadman=/usr/local/libexec/deployer-revert
 watch=$units/deployer-revert@.service
 at_start=$units/deployer-revert.service
 stopped=/var/lib/unless-stopped    # helper's memory of manual stops, one file a unit
-fresh=no                           # yes: systemd has never run the service, or has forgotten it
+fresh=no                           # yes: nothing of the service is there to be forgotten by systemd
 reload=no                          # yes: a unit file that systemd may have read was replaced; reading all anew is slow
 
 init_facts() { # fact init NAME VERSION; or known, for a version that was good enough for an earlier deploy
@@ -77,27 +77,26 @@ init_arm() { # SERVICE [--no-block]: from now on its transaction is watched, and
 
 init_install() { # SERVICE UNIT_FILE: make UNIT_FILE the service's unit, and let it decide what happens at boot
   unit=$units/$1.service
-  if ! cmp -s "$2" "$unit"; then
+  if [ ! -e "$unit" ]; then
+    cp "$2" "$unit.new" && replace "$unit" && fresh=yes || return 1
+  elif ! cmp -s "$2" "$unit"; then
     # Links that only the old unit asked for must go before it does.
-    if [ -e "$unit" ]; then
-      systemctl disable --quiet --no-reload "$1.service" || return 1
-      reload=yes
-    elif [ "$(systemctl show --value -p ActiveState "$1.service")" = inactive ]; then
-      fresh=yes
-    else
-      reload=yes    # it runs on from a file that somebody removed
-    fi
+    systemctl disable --quiet --no-reload "$1.service" || return 1
+    reload=yes
     cp "$2" "$unit.new" && replace "$unit" || return 1
   fi
   if grep -q '^\[Install\]' "$unit"; then
     systemctl enable --quiet --no-reload "$1.service" || return 1
   fi
-  if [ "$reload" = yes ] || ! init_has_read "$1"; then systemctl daemon-reload; fi
-}
-
-init_has_read() { # SERVICE: whether systemd knows its units as they are on the disk; new ones it reads when asked
-  set -- "$1.service" "unless-stopped@$1.service" "deployer-revert@$1.service"
-  case $(systemctl show -p LoadState -p NeedDaemonReload "$@") in *=not-found* | *=yes*) return 1 ;; esac
+  if [ "$reload" = no ]; then
+    # Whether systemd knows the units as they are on the disk; those that are new to it it reads now.
+    found=$(systemctl show -p ActiveState -p LoadState -p NeedDaemonReload \
+      "$1.service" "unless-stopped@$1.service" "deployer-revert@$1.service")
+    case $found in *=not-found* | *=yes*) reload=yes ;; esac
+    # A service that is up without a file runs on from one that somebody removed.
+    case $fresh,${found#*ActiveState=} in no,* | yes,inactive*) ;; *) reload=yes ;; esac
+  fi
+  if [ "$reload" = yes ]; then fresh=no; systemctl daemon-reload; fi
 }
 
 init_main_pid() { # SERVICE: the main process if the service is up, else 0

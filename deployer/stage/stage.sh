@@ -63,7 +63,7 @@ if ! group=$(id -gn "$user" 2>/dev/null); then
   else
     addgroup -S "$user" && adduser -S -D -H -h /nonexistent -s /sbin/nologin -G "$user" "$user"
   fi >/dev/null || give_up no_user "cannot create the user $user"
-  group=$(id -gn "$user")
+  group=$user
 fi
 chown "root:$group" "$new/.env" || give_up cannot_write "cannot give $new/.env to the group $group"
 chmod 755 "$new/$binary" || give_up cannot_write "cannot set the mode of $new/$binary"
