@@ -102,12 +102,12 @@ class MemoryHost:
         script: str,
         args: tuple[str, ...] = (),
         *,
-        stdin: Iterable[bytes | memoryview] = (),
+        stdin: Iterable[bytes | memoryview] | None = None,
         timeout: float,  # noqa: ARG002  part of the protocol
     ) -> Reply:
         name = _NAMES[script]
         self.ran.append((name, args))
-        for _ in stdin:
+        for _ in stdin or ():
             pass
         usual: dict[str, Says] = {
             "observe": EMPTY_HOST,

@@ -41,11 +41,12 @@ class Remote(Protocol):
         script: str,
         args: tuple[str, ...] = (),
         *,
-        stdin: Iterable[bytes | memoryview] = (),
+        stdin: Iterable[bytes | memoryview] | None = None,
         timeout: float,
     ) -> Reply:
-        """Run `script` as root in one exec; `timeout` is seconds without any sign of life.
+        """Run `script` as root; `timeout` is seconds without any sign of life.
 
+        It takes an exec of its own only where there is none that waits, since a script before it.
         Each part of `stdin` is asked for when the one before was sent; whoever makes it may take its time.
 
         Raises HostError: sudo refused, connection lost, timed out.
@@ -53,7 +54,7 @@ class Remote(Protocol):
         ...
 
     def expect(self, runs: int) -> None:
-        """About so many runs will follow: a shell that waits for the next one saves it a round trip."""
+        """About so many runs will follow: a shell that is started ahead saves round trips."""
         ...
 
     def connect_tcp(self, host: str, port: int, *, timeout: float) -> TcpChannel:

@@ -13,10 +13,10 @@ import logging
 import os
 import random
 import resource
+import secrets
 import socket
 import threading
 import time
-from collections import deque
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -36,7 +36,7 @@ from deployer.background import begin
 from deployer.errors import HostError, LoadError, Problem, UnreachableError
 from deployer.remote.known_hosts import KnownKey, read_known_hosts
 from deployer.remote.remote import ForwardingRefusedError, Remote, Reply, TcpChannel, last_line
-from deployer.remote.script import BOOT_COMMAND, HELLO, boot_input
+from deployer.remote.script import BOOT_COMMAND, HELLO, boot_input, end_mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -407,7 +407,7 @@ class _EagerTransport(ServiceRequestingTransport):
         security = self.get_security_options()
         security.ciphers = sorted(security.ciphers, key=lambda cipher: "gcm" not in cipher)
         self._wants_session = session
-        self.session: Future[paramiko.Channel] | None = None
+        self.session: Future[_Shell] | None = None
 
     def ensure_session(self) -> None:
         if self.auth_handler is None:
@@ -426,7 +426,7 @@ class _EagerTransport(ServiceRequestingTransport):
     def submitted(self) -> None:
         """What authenticates is on its way."""
         if self._wants_session:
-            self.session = begin(self.open_session)
+            self.session = begin(lambda: _Shell(channel=self.open_session()))
 
 
 class _EagerAuthentication(AuthOnlyHandler):
@@ -450,20 +450,22 @@ class _EagerAuthentication(AuthOnlyHandler):
         return self.wait_for_response(self.auth_event)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Session:
-    """A channel for one exec; `begun`: its shell was started, and waits for a script."""
+@dataclass(slots=True, kw_only=True)
+class _Shell:
+    """A session for one exec, which runs scripts one after another."""
 
-    channel: Future[paramiko.Channel]
-    begun: bool = False
+    channel: paramiko.Channel
+    begun: bool = False  # it was started
+    greeted: bool = False  # it has run a script
+    waits: bool = False  # for another one
 
 
 class _SshRemote:
     """A connected host; see `Remote`.
 
     A script costs three round trips: open a session, start a shell in it, send the script (sshd gives no
-    window for data before there is a shell).  So the next session is always opened ahead, and while more
-    scripts are expected its shell is started ahead, too.
+    window for data before there is a shell).  So a shell is kept for the next script; and what follows one
+    that takes the rest of its shell's input, if more scripts are expected, has its own started ahead.
     """
 
     def __init__(self, connection: Any, route: _Route, become: Become | None) -> None:
@@ -475,42 +477,60 @@ class _SshRemote:
         self._lock = threading.Lock()
         self._expected = 0
         self._round_trip = 1.0  # seconds; the shortest seen
-        ahead: Future[paramiko.Channel] | None = getattr(self._transport, "session", None)
-        self._ahead = deque([_Session(channel=ahead)] if ahead else ())
+        self._waiting: list[_Shell] = []
+        self._ahead: Future[_Shell] | None = getattr(self._transport, "session", None)
         self._room = True
-        self._look_ahead()
 
     def expect(self, runs: int) -> None:
         with self._lock:
             self._expected = runs
-            self._look_ahead()
+        if runs:
+            begin(self._ping)
+
+    def _ping(self) -> None:
+        began = time.monotonic()
+        self._transport.global_request("keepalive@openssh.com")  # answered, if only by a refusal: RFC 4254, 4
+        self._round_trip = min(self._round_trip, time.monotonic() - began)
 
     def run(
         self,
         script: str,
         args: tuple[str, ...] = (),
         *,
-        stdin: Iterable[bytes | memoryview] = (),
+        stdin: Iterable[bytes | memoryview] | None = None,
         timeout: float,
     ) -> Reply:
+        end = secrets.token_hex(8) if stdin is None else ""
         try:
-            with self._shell(timeout) as channel:
-                output = self._give_password(channel) if self._become and self._become.password else b""
-                unread = max(_UNREAD, int(self._round_trip * _SPEED))
-                _send(channel, chain((boot_input(script, args),), stdin), unread=unread)
-                output += _read(channel.recv)
-                errors = _read(channel.recv_stderr).decode(errors="replace")
-                status = channel.recv_exit_status()
+            with self._shell(timeout, last=not end) as shell:
+                channel = shell.channel
+                said = bytearray()
+                if not shell.greeted and self._become and self._become.password:
+                    said += self._give_password(channel)
+                parts = chain((boot_input(script, args, end=end),), stdin or ())
+                _send(channel, parts, unread=lambda: max(_UNREAD, int(self._round_trip * _SPEED)))
+                if not end:
+                    _no_more(channel)
+                shell.waits = _read_to(end, said, channel)
+                errors, status = "", 0
+                while shell.waits and channel.recv_stderr_ready():
+                    channel.recv_stderr(_SLICE)  # is not the next script's
+                if not shell.waits:
+                    errors = _read(channel.recv_stderr).decode(errors="replace")
+                    status = channel.recv_exit_status()
+                text = said.decode(errors="replace")
+                if not shell.greeted:
+                    _, hello, text = text.partition(f"{HELLO}\n")
+                    if not hello:
+                        self._explain_no_hello(status, errors)
+                    shell.greeted = True
         except TimeoutError:
             raise HostError("timed_out", f"no sign of life for {timeout:.0f} s") from None
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise HostError("connection_lost", f"the connection was lost ({_reason(error)})") from None
-        _, hello, rest = output.decode(errors="replace").partition(f"{HELLO}\n")
-        if not hello:
-            self._explain_no_hello(status, errors)
         if status == -1:  # RFC 4254, 6.10: no exit status means killed, or the connection died
             raise HostError("connection_lost", "the connection was lost before the command ended")
-        return Reply(status=status, stdout=rest, stderr=errors)
+        return Reply(status=status, stdout=text, stderr=errors)
 
     def connect_tcp(self, host: str, port: int, *, timeout: float) -> TcpChannel:
         try:
@@ -533,71 +553,68 @@ class _SshRemote:
             self._connection.close()
 
     @contextmanager
-    def _shell(self, timeout: float) -> Iterator[paramiko.Channel]:
-        """A shell that waits for a script."""
+    def _shell(self, timeout: float, *, last: bool) -> Iterator[_Shell]:
+        """A shell for a script, with `last` for its last one; kept for the next if it waits for that."""
         until = time.monotonic() + timeout
         with self._lock:
-            session = self._ahead.popleft() if self._ahead else None
-        channel = self._opened(session, min(timeout, _AHEAD)) if session else None
-        begun = bool(session and channel and session.begun)
-        channel = channel or self._open(until)
+            self._expected = max(self._expected - 1, 0)
+            shell = self._waiting.pop() if self._waiting else None
+            ahead, self._ahead = (self._ahead, None) if shell is None else (None, self._ahead)
+        if ahead:
+            shell = self._opened(ahead, min(timeout, _AHEAD))
+        if shell is None or shell.channel.closed:
+            shell = _Shell(channel=self._open(until))
         try:
-            with self._lock:
-                self._expected = max(self._expected - 1, 0)
+            if last:
                 self._look_ahead()
-            channel.settimeout(timeout)
-            if not begun:
-                self._execute(channel)
-            yield channel
-        finally:
-            channel.close()
+            shell.channel.settimeout(timeout)
+            if not shell.begun:
+                self._execute(shell)
+            yield shell
+        except BaseException:
+            shell.channel.close()
+            raise
+        if shell.waits:
+            with self._lock:
+                self._waiting.append(shell)
+        else:
+            shell.channel.close()
 
     def _look_ahead(self) -> None:
-        """Have a session opened; of scripts that are expected, the next one has its shell, too."""
-        if not self._room:
-            return
-        while len(self._ahead) < max(min(self._expected, 2), 1):
-            self._ahead.append(_Session(channel=begin(self._open_ahead)))
+        """Have a shell started for the script that is expected next, if no other waits for it."""
+        with self._lock:
+            if self._room and self._expected and not self._waiting and self._ahead is None:
+                self._ahead = begin(self._start)
+
+    def _start(self) -> _Shell:
+        shell = _Shell(channel=self._transport.open_session())
         # A sudo that waits for its password does not wait for ever.
-        asks = self._become and self._become.password
-        if self._expected and not self._ahead[0].begun and not asks:
-            start = partial(self._start, self._ahead[0].channel)
-            self._ahead[0] = _Session(channel=begin(start), begun=True)
+        if not (self._become and self._become.password):
+            self._execute(shell)
+        return shell
 
-    def _open_ahead(self) -> paramiko.Channel:
-        began = time.monotonic()
-        channel = self._transport.open_session()
-        self._round_trip = min(self._round_trip, time.monotonic() - began)
-        return channel
-
-    def _start(self, opened: Future[paramiko.Channel]) -> paramiko.Channel:
-        channel = opened.result()
-        self._execute(channel)
-        return channel
-
-    def _execute(self, channel: paramiko.Channel) -> None:
-        """Start the shell in `channel`."""
+    def _execute(self, shell: _Shell) -> None:
+        """Start the shell."""
         if self._become:
             # For sudo's messages.  A server that takes no variables ignores it (sshd_config(5), AcceptEnv);
             # login shells differ in how to set one.
-            channel.set_environment_variable("LC_ALL", "C")
-        channel.exec_command(self._command)
+            shell.channel.set_environment_variable("LC_ALL", "C")
+        shell.channel.exec_command(self._command)
+        shell.begun = True
 
-    def _opened(self, session: _Session, timeout: float) -> paramiko.Channel | None:
-        """The channel of a session that was opened ahead.
+    def _opened(self, ahead: Future[_Shell], timeout: float) -> _Shell | None:
+        """The shell that was begun ahead.
 
         None if there is no room for such: sshd_config(5), MaxSessions and ChannelTimeout.
         """
         try:
-            channel = session.channel.result(timeout)
-            if not channel.closed:
-                return channel
+            shell = ahead.result(timeout)
+            if not shell.channel.closed:
+                return shell
         except (paramiko.SSHException, TimeoutError):
             pass
-        with self._lock:
-            self._room = False
-            while self._ahead:
-                self._ahead.popleft().channel.add_done_callback(_close)
+        ahead.add_done_callback(_close_shell)
+        self._room = False
         return None
 
     def _open(self, until: float) -> paramiko.Channel:
@@ -673,16 +690,24 @@ def _close(opened: Future[Any]) -> None:
         opened.result().close()
 
 
-def _send(channel: paramiko.Channel, parts: Iterable[bytes | memoryview], *, unread: int) -> None:
+def _close_shell(opened: Future[_Shell]) -> None:
+    if opened.exception() is None:
+        opened.result().channel.close()
+
+
+def _send(
+    channel: paramiko.Channel, parts: Iterable[bytes | memoryview], *, unread: Callable[[], int]
+) -> None:
     """Send it all, and never have more than `unread` bytes of it there that nobody has read.
 
     What waits in sshd's memory it moves with every packet that joins it: 2 MB of that, which is its whole
     window, cost a host more than to unpack them.
     """
     window = channel.out_window_size
+    tells = True
 
     def has_room() -> bool:
-        return window - channel.out_window_size < unread or channel.closed
+        return not tells or window - channel.out_window_size < unread() or channel.closed
 
     try:
         for part in parts:
@@ -690,13 +715,28 @@ def _send(channel: paramiko.Channel, parts: Iterable[bytes | memoryview], *, unr
             for start in range(0, len(view), _SLICE):
                 with channel.out_buffer_cv:
                     if not channel.out_buffer_cv.wait_for(has_room, timeout=_TELLS):
-                        unread = window + 1
+                        tells = False
                 channel.sendall(view[start : start + _SLICE])  # type: ignore[arg-type]  # any buffer will do
-        channel.shutdown_write()
     except TimeoutError:
         raise
     except OSError:
         pass  # the script ended early; its reply says why
+
+
+def _no_more(channel: paramiko.Channel) -> None:
+    with suppress(OSError):  # as above
+        channel.shutdown_write()
+
+
+def _read_to(end: str, said: bytearray, channel: paramiko.Channel) -> bool:
+    """Add to `said` what a script says until its shell says `end`; false if that ended instead."""
+    mark = end_mark(end)
+    while piece := channel.recv(_SLICE):
+        said += piece
+        if end and said.endswith(mark):
+            del said[-len(mark) :]
+            return True
+    return False
 
 
 def _read(receive: Callable[[int], bytes]) -> bytes:

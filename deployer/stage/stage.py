@@ -78,7 +78,7 @@ def stage(remote: Remote, host: str, plan: ServicePlan, stager: Stager, *, break
             continue
         try:
             args = (*owner.args, *_args(plan, encoding, breaking), *texts)
-            _send(remote, service.name, args, flow(payload))
+            _send(remote, service.name, args, flow(payload) if payload else None)
             break
         except HostError as error:
             if encoding is plan.encodings[-1] or error.cause not in _MAY_BE_BETTER_WHOLE:
@@ -116,7 +116,7 @@ def _args(plan: ServicePlan, encoding: Encoding, breaking: str) -> tuple[str, ..
     )
 
 
-def _send(remote: Remote, service: str, args: tuple[str, ...], stdin: Iterable[memoryview]) -> None:
+def _send(remote: Remote, service: str, args: tuple[str, ...], stdin: Iterable[memoryview] | None) -> None:
     reply = remote.run(read_script(*_SCRIPT), args, stdin=stdin, timeout=_SECONDS)
     try:
         fields(reply, what="staging the release")

@@ -80,6 +80,41 @@ def test_the_exit_status_is_the_scripts(shell: list[str]) -> None:
     assert subprocess.run([*shell, *rest], input=body, capture_output=True, check=False).returncode == 7
 
 
+def say_all(shell: Sequence[str], sent: bytes) -> subprocess.CompletedProcess[bytes]:
+    _, *rest = shlex.split(BOOT_COMMAND)
+    done = subprocess.run([*shell, *rest], input=sent, capture_output=True, timeout=60, check=False)
+    assert done.stdout.startswith(f"{HELLO}\n".encode())
+    return done
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+def test_a_shell_runs_one_script_after_another(shell: list[str]) -> None:
+    first = boot_input('kept=1; cat; printf %s "$1"', ("a\nb",), end="end1")
+    second = boot_input("echo ${kept:-forgotten}; exit 0", (), end="end2")
+    done = say_all(shell, first + second + boot_input("cat; exit 7", ()) + b"data")
+    assert done.stdout == b"\n".join(
+        [HELLO.encode(), b"a", b"b", b"end1", b"forgotten", b"", b"end2", b"data"]
+    )
+    assert (done.returncode, done.stderr) == (7, b"")
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+@pytest.mark.parametrize("script", ["exit 7", "kill -9 $$", "oops() {"])
+def test_after_a_script_that_fails_no_other_is_run(shell: list[str], script: str) -> None:
+    done = say_all(shell, boot_input(script, (), end="end") + boot_input("echo more", (), end="end"))
+    assert done.stdout == f"{HELLO}\n".encode()
+    assert done.returncode != 0
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+def test_of_a_later_script_that_is_cut_off_nothing_is_run(shell: list[str]) -> None:
+    before = boot_input("echo before", (), end="end")
+    body = boot_input("say() { echo more; }\nsay", (), end="end")
+    for length in range(len(body)):
+        done = say_all(shell, before + body[:length])
+        assert done.stdout == f"{HELLO}\nbefore\n\nend\n".encode(), body[:length]
+
+
 @pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
 def test_a_shell_that_is_started_and_then_not_needed_does_nothing(shell: list[str]) -> None:
     _, *rest = shlex.split(BOOT_COMMAND)
@@ -100,7 +135,7 @@ def test_of_a_script_that_is_cut_off_nothing_is_run(shell: list[str]) -> None:
 
 
 def test_the_command_line_is_always_the_same_and_short() -> None:
-    assert len(BOOT_COMMAND) < 300
+    assert len(BOOT_COMMAND) < 350
 
 
 # -- command.sh ----------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ class LocalHost:
         script: str,
         args: tuple[str, ...] = (),
         *,
-        stdin: Iterable[bytes | memoryview] = (),  # noqa: ARG002  part of the protocol
+        stdin: Iterable[bytes | memoryview] | None = None,  # noqa: ARG002  part of the protocol
         timeout: float,
     ) -> Reply:
         done = subprocess.run(
