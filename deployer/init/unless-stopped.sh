@@ -11,8 +11,11 @@ b=$r/$u                    # backoff: delay in ms, time of the exit in ms since 
 
 why() {                    # why does $u stop?  prints: down | stop | restart | none
   case $(systemctl is-system-running) in initializing|starting|running|degraded) ;; *) echo down; return;; esac   # stopping, maintenance (rescue), no answer
-  systemctl list-jobs --full --plain --no-legend | { w=none; while read -r _ n t _; do case "$n $t" in
-    "$u stop") w=stop;; "$u restart"|"$u try-restart") w=restart;; esac; done; echo $w; }
+  # A stop that is part of going down has a higher number than what it is part of: it may have been ordered since.
+  systemctl list-jobs --full --plain --no-legend | { w=none i=0 down=; while read -r j n t _; do case "$n $t" in
+    "$u stop") w=stop i=$j;; "$u restart"|"$u try-restart") w=restart;;
+    "shutdown.target start"|"rescue.target start"|"emergency.target start") down=$j;; esac; done
+    [ "$i" -le "${down:-$i}" ] || w=down; echo $w; }
 }
 now() { read -r x _ </proc/uptime; echo $((${x%.*} * 1000 + 1${x#*.}0 - 1000)); }     # ms since boot
 stays_down() {             # is there no automatic restart after this exit?  POLICY

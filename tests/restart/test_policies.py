@@ -191,28 +191,35 @@ def gives_up(host: TestHost, service: str, *, starts_before: int) -> None:
     assert mark(host, service) == "nothing"
 
 
-# Lets the last hook of a limited service take its time before it gives up.
+# Lets a hook of a service take its time before it asks systemctl for $1.
 SLOW_SYSTEMCTL = """#!/bin/sh
-[ "$1" != stop ] || { : >/run/slow/giving-up; sleep 2; }
+[ "$1" != %s ] || { : >/run/slow/asked; sleep 2; }
 exec /usr/bin/systemctl "$@"
 """
 
 
-def test_giving_up_never_takes_the_place_of_a_restart_by_hand(host: TestHost) -> None:
+def slow(host: TestHost, service: str, verb: str) -> None:
     shell(
         host,
         'mkdir -p /run/slow "/run/systemd/system/$1.service.d"\n'
         'printf %s "$2" >/run/slow/systemctl; chmod +x /run/slow/systemctl\n'
         'printf "[Service]\\nEnvironment=PATH=/run/slow:/usr/bin:/bin\\n" '
-        '>"/run/systemd/system/$1.service.d/slow.conf"; systemctl daemon-reload; systemctl restart "$1"',
-        LIMITED,
-        SLOW_SYSTEMCTL,
+        '>"/run/systemd/system/$1.service.d/slow.conf"; systemctl daemon-reload; systemctl restart "$1"\n'
+        "rm -f /run/slow/asked",
+        service,
+        SLOW_SYSTEMCTL % verb,
     )
+
+
+def asked(host: TestHost) -> None:
+    eventually(lambda: "asked" in shell(host, "ls /run/slow"), what="the question")
+
+
+def test_giving_up_never_takes_the_place_of_a_restart_by_hand(host: TestHost) -> None:
+    slow(host, LIMITED, "stop")
     try:
         tell(host, LIMITED, 3)
-        eventually(
-            lambda: shell(host, "ls /run/slow").split() == ["giving-up", "systemctl"], what="the last exit"
-        )
+        asked(host)
         leave_alone(host, LIMITED)
         shell(host, 'systemctl restart "$1"', LIMITED)  # "Job canceled" fails it
         time.sleep(2.5)
@@ -280,6 +287,26 @@ def stop_in_auto_restart(host: TestHost, service: str) -> bool:
         service,
     )
     return mark(host, service) == "tentative"
+
+
+def test_a_reboot_in_the_middle_of_a_restart_is_not_a_stop_by_hand(host: TestHost) -> None:
+    # The machine's way down takes the place of the restart, just when its hook wants to know why it stops.
+    slow(host, UNLESS, "list-jobs")
+    shell(host, 'systemctl restart --no-block "$1"', UNLESS)
+    asked(host)
+    host.reboot()
+    assert mark(host, UNLESS) == "nothing"
+    assert up(host) == {ALWAYS, UNLESS}
+
+
+def test_a_stop_by_hand_just_before_a_reboot_is_one(host: TestHost) -> None:
+    slow(host, UNLESS, "list-jobs")
+    shell(host, 'systemctl stop --no-block "$1"', UNLESS)
+    asked(host)
+    host.reboot()
+    assert mark(host, UNLESS) == "stopped"
+    assert up(host) == {ALWAYS}
+    shell(host, 'systemctl start "$1"', UNLESS)
 
 
 # -- after a boot ---------------------------------------------------------------------------------------
