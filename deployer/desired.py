@@ -73,6 +73,17 @@ class Healthcheck:
     start_interval: float
     stay_up: float
 
+    def listens(self, address: str) -> str:
+        """Where the service must listen for a good answer to be its own, as strangers.sh takes it.
+
+        `address` is the one that the host is connected to; a test of another machine tells nothing of it.
+        """
+        if not isinstance(self.test, HttpTest | TcpTest):
+            return "-"
+        loopback = {"localhost": "loopback", "127.0.0.1": "v4", "::1": "v6"}
+        where = loopback.get(self.test.host) or ("any" if self.test.host == address else "")
+        return f"{where}:{self.test.port}" if where else "-"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:

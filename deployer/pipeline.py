@@ -44,7 +44,7 @@ from deployer.switch.switch import switch
 from deployer.transaction.lock import HeldError, StaleError, free_locks, take_locks
 from deployer.transaction.resolve import resolve
 from deployer.verify.early import EarlyAnswers
-from deployer.verify.status import gather_evidence
+from deployer.verify.status import ask_state, gather_evidence
 from deployer.verify.verify import Clock, UnhealthyError, check_alive, check_running, verify
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
     from deployer.background import Begin
     from deployer.desired import DesiredHost, Service
+    from deployer.init import UnitState
     from deployer.observe.observation import Observation
     from deployer.remote.remote import Remote
     from deployer.report.events import Listener
@@ -65,6 +66,9 @@ _LOST = {"connection_lost", "timed_out"}
 
 _LOOKS = 4
 """Times a host is looked at that changes between the look and the lock."""
+
+_COMMITS = 3
+"""Times a release is committed whose operator restarts it meanwhile."""
 
 _REDIALS = (0.0, 1.0, 3.0, 6.0)
 """Seconds to wait before each attempt to reach a host again that was lost after its switch."""
@@ -153,7 +157,9 @@ def _prepare(desired: DesiredHost, remote: Remote, context: Context) -> Ready | 
         files = {
             path: digest for service in desired.services for path, digest in deployed_files(service).items()
         }
-        observation = observe(remote, desired.services, files=files, also=context.also)
+        observation = observe(
+            remote, desired.services, files=files, address=desired.target.address, also=context.also
+        )
         try:
             breaking = _clear(desired, observation, remote, context)
             return _plan_and_stage(desired, observation, remote, context, early=early, breaking=breaking)
@@ -220,11 +226,12 @@ def _plan_and_stage(
     diff = ""
     if context.also == "contents":
         diff = "\n".join(filter(None, (render_diff(plan, observation) for plan in plans)))
-    context.emit(HostPlanned(host=host, changes=changes, diff=diff))
+    notes = tuple(f"{plan.service.name}: {note}" for plan in plans for note in plan.notes)
+    context.emit(HostPlanned(host=host, changes=changes, diff=diff, notes=notes))
     if context.goal is Goal.CHECK:
         return WouldChange() if changes else Unchanged()
     if not changes:
-        return _unchanged(desired, plans, early, remote, context)
+        return _unchanged(desired, observation, plans, early=early, remote=remote, context=context)
     ready = Ready(host=host, remote=remote, plans=plans)
     commands = sum(isinstance(task, CommandTask) and not task.run_once for task in desired.tasks)
     remote.expect(2 * len(ready.locked) + bool(ready.locked) + commands)  # stage and switch; commit
@@ -254,20 +261,29 @@ def _lock_the_rest(ready: Ready, context: Context, breaking: dict[str, str]) -> 
 
 def _unchanged(
     desired: DesiredHost,
+    observation: Observation,
     plans: tuple[ServicePlan, ...],
+    *,
     early: EarlyAnswers,
     remote: Remote,
     context: Context,
 ) -> Outcome:
-    """Nothing to do; but exit code 0 promises that the service is healthy, too."""
+    """Nothing to do; but exit code 0 promises that the service is healthy, too, and that it is this one."""
     redact = _redactor(desired)
     for plan in plans:
-        if plan.stopped_by_operator or early.healthy(plan.service):
+        seen = observation.services[plan.service.name]
+        crashed = seen.unit is not None and seen.unit.restarts > 0
+        if plan.stopped_by_operator or (early.healthy(plan.service) and not crashed and not seen.stranger):
             continue
         try:
+            if seen.stranger:
+                raise _strange(plan.service, seen.stranger)
             check_running(
                 remote, desired.name, plan.service, redact=redact, emit=context.emit, clock=context.clock
             )
+            if crashed and seen.unit:  # it may crash again and again, and be well each time it is asked
+                context.clock.sleep(plan.service.healthcheck.stay_up)
+                check_alive(remote, plan.service, seen.unit, clock=context.clock)
         except UnhealthyError as error:
             evidence = gather_evidence(remote, plan.service.name, answer=error.answer, redact=redact)
             return Failed(failure=_failure(error, plan.service.name, evidence), needs_person=True)
@@ -347,20 +363,37 @@ class _Apply:
                 )
             elif plan.changed:
                 self._touched.append(plan)
-                switched.append(Switched(plan=plan, pid=self._switch(plan)))
+                switched.append(self._switch(plan))
             elif not plan.stopped_by_operator:
                 self._check_running(plan)
-        commit(
-            self.remote,
-            self._desired.name,
-            switched,
-            owner=self._context.owner,
-            emit=self._context.emit,
-        )
+        self._commit(switched)
+
+    def _commit(self, switched: list[Switched]) -> None:
+        """Commit; what its operator restarts in this moment is verified once more."""
+        for tries_left in reversed(range(_COMMITS)):
+            try:
+                commit(
+                    self.remote,
+                    self._desired.name,
+                    switched,
+                    owner=self._context.owner,
+                    emit=self._context.emit,
+                )
+            except HostError as error:
+                if error.cause != "restarted" or not tries_left:
+                    raise
+                switched = [
+                    self._verified(item.plan, ask_state(self.remote, error.service))
+                    if item.plan.service.name == error.service
+                    else item
+                    for item in switched
+                ]
+            else:
+                return
 
     def done(self) -> Outcome:
         """What became of the host if all went well."""
-        plans = self._ready.plans
+        plans = tuple(self._plans.values())
         changed = tuple((plan.service.name, plan.release) for plan in plans if plan.changed)
         stopped = tuple(plan.service.name for plan in plans if plan.stopped_by_operator)
         if stopped:  # first of all, for nobody must think that it runs
@@ -369,25 +402,33 @@ class _Apply:
             return RolledBack(releases=changed)
         return Changed(releases=changed)
 
-    def _switch(self, plan: ServicePlan) -> int:
+    def _switch(self, plan: ServicePlan) -> Switched:
         context, host = self._context, self._desired.name
-        state = switch(self.remote, host, plan, owner=context.owner, emit=context.emit)
+        start = switch(self.remote, host, plan, owner=context.owner, emit=context.emit)
+        if start.started != plan.start:  # its operator gave an order after the look
+            plan = replace(plan, start=start.started, stopped_by_operator=not start.started)
+            self._plans[plan.service.name] = self._touched[-1] = plan
         if not plan.start:
             if not plan.stopped_by_operator:
                 self._check_running(plan)
-            return 0
+            return Switched(plan=plan, pid=0)
         fault.point("verify.before")
-        verify(
+        done = self._verified(plan, start.unit)
+        fault.point("verify.after")
+        return done
+
+    def _verified(self, plan: ServicePlan, state: UnitState) -> Switched:
+        state = verify(
             self.remote,
-            host,
+            self._desired.name,
             plan.service,
             state,
             redact=self._redact,
-            emit=context.emit,
-            clock=context.clock,
+            emit=self._context.emit,
+            clock=self._context.clock,
         )
-        fault.point("verify.after")
-        return state.main_pid
+        where = plan.service.healthcheck.listens(self._desired.target.address)
+        return Switched(plan=plan, pid=state.main_pid, restarts=state.restarts, listens=where)
 
     def _check_running(self, plan: ServicePlan) -> None:
         context, host = self._context, self._desired.name
@@ -416,6 +457,9 @@ class _Apply:
         return self._went_back(failure, went)
 
     def _went_back(self, failure: Failure, went: list[How]) -> Outcome:
+        if failure.cause == "operator_stopped" and all(plan.kind == "start" for plan in self._touched):
+            names = tuple(plan.service.name for plan in self._touched)
+            return OperatorStopped(services=names, changed=False)
         if went and set(went) == {"committed"}:  # only the answer was lost
             return self.done()
         if "committed" in went:
@@ -466,7 +510,7 @@ class _Apply:
             return back.how
         if back.state is not None:
             before = replace(plan.service, healthcheck=back.healthcheck)
-            verify(
+            state = verify(
                 self.remote,
                 host,
                 before,
@@ -475,13 +519,18 @@ class _Apply:
                 emit=context.emit,
                 clock=context.clock,
             )
-            check_alive(self.remote, before, back.state)  # no commit comes that would
+            check_alive(self.remote, before, state, clock=context.clock)  # no commit comes that would
         return back.how
 
 
 def _not_back(failure: Failure, troubles: list[str]) -> Failed:
     message = f"{failure.message}; and going back failed: {'; '.join(troubles)}"
     return Failed(failure=replace(failure, message=message, hint="look at the host now"), needs_person=True)
+
+
+def _strange(service: Service, who: str) -> UnhealthyError:
+    message = f"its port is answered by {who}, not by {service.name}"
+    return UnhealthyError("stranger", message, service=service.name, answer="")
 
 
 def _redactor(desired: DesiredHost) -> Callable[[str], str]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _FULL = ("remote/prelude.sh", init.SCRIPT)
 _STATE = "transaction/state.sh"
 _NAMES = {
-    read_script(*_FULL, _STATE, "observe/observe.sh"): "observe",
+    read_script(*_FULL, _STATE, init.STRANGERS, "observe/observe.sh"): "observe",
     read_script("remote/prelude.sh", _STATE, "stage/stage.sh"): "stage",
     read_script("remote/prelude.sh", _STATE, "transaction/lock.sh"): "lock",
     read_script("remote/prelude.sh", _STATE, "transaction/renew.sh"): "renew",
@@ -28,7 +28,7 @@ _NAMES = {
     read_script(*_FULL, _STATE, "switch/switch.sh"): "switch",
     read_script(*_FULL, "verify/status.sh"): "status",
     read_script("remote/prelude.sh", "verify/probe.sh"): "probe",
-    read_script(*_FULL, _STATE, "commit/commit.sh"): "commit",
+    read_script(*_FULL, _STATE, init.STRANGERS, "commit/commit.sh"): "commit",
     read_script(*_FULL, _STATE, "transaction/undo.sh", "commit/revert.sh"): "revert",
     read_script(*_FULL, _STATE, "commit/withdraw.sh"): "withdraw",
     read_script("command/command.sh"): "command",
@@ -53,6 +53,11 @@ def unit(**properties: object) -> str:
     """What `systemctl show` says of a unit that runs, or as `properties` say."""
     usual = {"LoadState": "loaded", "ActiveState": "active", "SubState": "running", "MainPID": 42}
     return "".join(f"{key}={value}\n" for key, value in (usual | properties).items())
+
+
+def switched(args: tuple[str, ...]) -> str:
+    """The reply of switch.sh."""
+    return f"start {'yes' if args[9] in {'yes', 'anyway'} else 'no'}\n{unit()}"
 
 
 def state(**properties: object) -> str:
@@ -111,7 +116,7 @@ class MemoryHost:
             pass
         usual: dict[str, Says] = {
             "observe": EMPTY_HOST,
-            "switch": unit(),
+            "switch": switched,
             "status": state(),
             "revert": f"undone\n= state\n{unit()}= about\n",
         }

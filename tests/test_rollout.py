@@ -188,7 +188,7 @@ def test_every_host_is_staged_before_any_host_switches(fleet: Fleet) -> None:
 
     for name in fleet.hosts:
         fleet.host(name).says["stage"] = lambda _args: note("stage", "staged\n")
-        fleet.host(name).says["switch"] = lambda _args: note("switch", unit())
+        fleet.host(name).says["switch"] = lambda _args: note("switch", f"start yes\n{unit()}")
     fleet.run(forks=1)
     assert order == ["stage"] * 3 + ["switch"] * 3
 
@@ -257,11 +257,14 @@ def upgraded(fleet: Fleet) -> str:
     return deployed(old)
 
 
+DEAD = unit(MainPID=0, ActiveState="failed", ExecMainCode=1, ExecMainStatus=1)
+
+
 @pytest.mark.parametrize(
     ("says", "cause"),
     [
         ({"switch": "failed start_failed the service does not start\n"}, "start_failed"),
-        ({"switch": unit(MainPID=0, ActiveState="failed", ExecMainCode=1, ExecMainStatus=1)}, "crashed"),
+        ({"switch": f"start yes\n{DEAD}"}, "crashed"),
         ({"switch": ZeroDivisionError()}, "internal"),
         ({"commit": "failed not_running app did not stay up\n"}, "not_running"),
         ({"switch": HostError("connection_lost", "the connection was lost")}, "connection_lost"),
@@ -326,7 +329,7 @@ def test_a_service_that_its_operator_stopped_is_not_started(fleet: Fleet) -> Non
     host.says["observe"] = upgraded(fleet).replace("at_boot", "stopped_by_operator\nat_boot")
     assert dict(fleet.run())["web1"] == OperatorStopped(services=("app",), changed=True)
     (arguments,) = (args for name, args in host.ran if name == "switch")
-    assert arguments[9] == "no"
+    assert arguments[9] == "stopped"  # unless it was started since
     assert "connect" not in host.names()[host.names().index("observe") :]
 
 
@@ -404,7 +407,10 @@ def test_a_host_whose_operator_stopped_it_goes_back_like_the_others(fleet: Fleet
     outcome = results["web1"]
     assert isinstance(outcome, RolledBack)
     assert outcome.releases == (("app", RELEASE),)
-    assert [args[9] for script, args in host.ran if script == "switch"] == ["no", "no"]  # nor was it started
+    assert [args[9] for script, args in host.ran if script == "switch"] == [
+        "stopped",
+        "stopped",
+    ]  # nor was it started
     assert exit_code(results.values()) is ExitCode.FAILED
 
 
@@ -498,7 +504,7 @@ def test_after_an_interrupt_no_new_host_is_touched(fleet: Fleet) -> None:
 def test_a_host_in_flight_finishes(fleet: Fleet) -> None:
     def switch(_args: tuple[str, ...]) -> str:
         fleet.interrupt.request()
-        return unit()
+        return f"start yes\n{unit()}"
 
     fleet.host("web1").says["switch"] = switch
     results = fleet.run(forks=1)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from deployer.report.events import Listener
     from deployer.transaction.lock import Owner
 
-_SCRIPT = ("remote/prelude.sh", init.SCRIPT, "transaction/state.sh", "commit/commit.sh")
+_SCRIPT = ("remote/prelude.sh", init.SCRIPT, "transaction/state.sh", init.STRANGERS, "commit/commit.sh")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,13 +28,16 @@ class Switched:
 
     plan: ServicePlan
     pid: int  # of the process that was verified; 0: it was not started
+    restarts: int = 0  # automatic ones, when that process was started
+    listens: str = "-"  # where its health test is answered, as `Healthcheck.listens` has it
 
 
 def commit(remote: Remote, host: str, switched: Sequence[Switched], *, owner: Owner, emit: Listener) -> None:
     """Close the transactions of all services of the host in one exec, and let go of their locks.
 
     Raises:
-        HostError: one of them no longer runs as it was verified, or went back by itself (`put_back`).
+        HostError: one of them no longer runs as it was verified (`crashed`, `moved`, `stranger`), went
+            back by itself (`put_back`), or got an order from its operator (`operator_stopped`, `restarted`).
 
     """
     if not switched:
@@ -49,6 +52,8 @@ def commit(remote: Remote, host: str, switched: Sequence[Switched], *, owner: Ow
             item.plan.release,
             item.plan.previous or "-",
             str(item.pid),
+            str(item.restarts),
+            item.listens,
             str(item.plan.service.keep_releases),
         )
     )

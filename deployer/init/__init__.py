@@ -3,6 +3,7 @@
 from deployer.init.state import UnitState
 from deployer.init.systemd import (
     SCRIPT,
+    STRANGERS,
     at_boot,
     helper_files,
     parse_states,
@@ -13,6 +14,7 @@ from deployer.init.systemd import (
 
 __all__ = [
     "SCRIPT",
+    "STRANGERS",
     "UnitState",
     "at_boot",
     "helper_files",

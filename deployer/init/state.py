@@ -19,6 +19,9 @@ class UnitState:
     exit_code: int  # waitid(2) si_code of the last main process: 1 exited, 2 killed, 3 dumped
     exit_status: int  # its exit status, or the signal's number
     stale: bool  # the definition changed on disk since it was read
+    drop_ins: tuple[str, ...] = ()  # files that somebody else put over the definition
+    started: int = 0  # of the main process: microseconds since the host's boot
+    stopped_by_operator: bool = False
 
     def __str__(self) -> str:
         text = f"{self.active}/{self.sub}"
@@ -28,6 +31,8 @@ class UnitState:
             text += f", result {self.result}"
         if self.exit_code:
             text += f", main process {self.end}"
+        if self.drop_ins:
+            text += f", changed by {' '.join(self.drop_ins)}"
         return text
 
     @property

@@ -25,6 +25,9 @@ _AT_START = "/etc/systemd/system/deployer-revert.service"
 SCRIPT = "init/systemd.sh"
 """The shell half, which goes before every script that touches the service."""
 
+STRANGERS = "init/strangers.sh"
+"""What tells whose a port is; goes after SCRIPT."""
+
 _DEADMAN_PARTS = ("transaction/state.sh", "transaction/undo.sh", "transaction/deadman.sh")
 _OLDEST = 240  # has Type=exec, systemd.service(5)
 _FIRST_UNPRIVILEGED_PORT = 1024
@@ -155,4 +158,6 @@ def _state(block: Mapping[str, str]) -> UnitState:
         exit_code=number("ExecMainCode"),
         exit_status=number("ExecMainStatus"),
         stale=block.get("NeedDaemonReload") == "yes",
+        drop_ins=tuple(block.get("DropInPaths", "").split()),
+        started=number("ExecMainStartTimestampMonotonic"),
     )

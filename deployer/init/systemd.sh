@@ -7,8 +7,36 @@ deadman=/usr/local/libexec/deployer-revert
 watch=$units/deployer-revert@.service
 at_start=$units/deployer-revert.service
 stopped=/var/lib/unless-stopped    # helper's memory of manual stops, one file a unit
+unheard=15                         # seconds for which a systemd that does not answer is asked again
 fresh=no                           # yes: nothing of the service is there to be forgotten by systemd
 reload=no                          # yes: a unit file that systemd may have read was replaced; reading all anew is slow
+
+answered() { # SAID: whether that is systemd's own answer to an order, and not that systemd could not be asked
+  case $1 in *"Job for "* | *": Unit "*) return 0 ;; *) return 1 ;; esac
+}
+
+may_ask_again() { # true, after a moment, while it is worth it: give_up_at is empty before the first time
+  # systemd hears nobody while it executes itself anew, which every upgrade of it or of libc lets it do.
+  read -r up _ </proc/uptime
+  [ -n "$give_up_at" ] || give_up_at=$((${up%.*} + unheard))
+  [ "${up%.*}" -lt "$give_up_at" ] && sleep 0.2
+}
+
+order() { # ARGUMENT...: systemctl; false if systemd refused, failed or could not be asked, and why on stderr
+  give_up_at=''
+  until said=$(systemctl "$@" 2>&1); do
+    if answered "$said" || ! may_ask_again; then
+      printf '%s\n' "$said" >&2
+      return 1
+    fi
+  done
+}
+
+ask() { # ARGUMENT...: what `systemctl show` says; false if systemd could not be asked
+  give_up_at=''
+  until told=$(systemctl show "$@" 2>/dev/null) && [ -n "$told" ]; do may_ask_again || return 1; done
+  say "$told"
+}
 
 init_facts() { # fact init NAME VERSION; or known, for a version that was good enough for an earlier deploy
   if [ -d /run/systemd/system ] && [ -e "$watch" ]; then
@@ -23,8 +51,8 @@ init_facts() { # fact init NAME VERSION; or known, for a version that was good e
 init_show() { # SERVICE...: properties, a block for each service, in order; see systemctl(1), show
   [ -d /run/systemd/system ] || return 0
   for unit; do set -- "$@" "$unit.service"; shift; done
-  systemctl show -p Id,LoadState,ActiveState,SubState,Result,FragmentPath,NeedDaemonReload,MainPID,NRestarts \
-    -p ExecMainCode,ExecMainStatus "$@"
+  ask -p Id,LoadState,ActiveState,SubState,Result,FragmentPath,DropInPaths,NeedDaemonReload,MainPID,NRestarts \
+    -p ExecMainCode,ExecMainStatus,ExecMainStartTimestampMonotonic "$@"
 }
 
 init_at_boot() { # SERVICE: what starts it at boot: no, always or unless-stopped
@@ -38,7 +66,7 @@ init_was_stopped() { # SERVICE: by its operator
   [ ! -s "$stopped/$1.service" ] || return 0
   # The empty mark is there for the 100 ms between an exit and its restart; a stop then leaves it behind.
   [ -e "$stopped/$1.service" ] || return 1
-  case $(systemctl show --value -p ActiveState "$1.service") in inactive | failed) ;; *) return 1 ;; esac
+  case $(ask -p ActiveState "$1.service") in *=inactive | *=failed) ;; *) return 1 ;; esac
 }
 
 init_marks() { # SERVICE: at_boot and stopped_by_operator, as words
@@ -49,11 +77,6 @@ init_marks() { # SERVICE: at_boot and stopped_by_operator, as words
 
 init_helpers() { # TEXT...: install what units call, all or none
   mkdir -p "${helper%/*}" || return 1
-  replace_helpers "$@" 8<"${helper%/*}"
-}
-
-replace_helpers() {
-  flock 8 || return 1    # deploys of other services install them, too
   for file in "$helper" "$gate" "$deadman" "$watch" "$at_start"; do
     put "$file.new" "$1" || return 1
     shift
@@ -72,65 +95,138 @@ init_arm() { # SERVICE [--no-block]: from now on its transaction is watched, and
   if [ ! -L "$link" ]; then
     mkdir -p "${link%/*}" && ln -s "$at_start" "$link" && durable "${link%/*}" || return 1
   fi
-  systemctl restart ${2:+"$2"} "deployer-revert@$1.service"
+  order restart ${2:+"$2"} "deployer-revert@$1.service"
+}
+
+# What starts a service at boot is a link.  systemctl makes and removes them only as a unit says that it can read,
+# and the way back must not depend on what it undoes.
+set_boot() { # SERVICE no|always|unless-stopped
+  gated=unless-stopped@$1.service at_boot=
+  case $2 in
+    always) at_boot=$1.service leads=$units/$1.service ;;
+    unless-stopped) at_boot=$gated leads=$gate ;;
+  esac
+  for link in "$units"/*.wants/"$1.service" "$units"/*.requires/"$1.service" \
+    "$units"/*.wants/"$gated" "$units"/*.requires/"$gated"; do
+    [ -L "$link" ] || continue
+    [ "$link" != "$units/multi-user.target.wants/$at_boot" ] || continue
+    rm -f "$link" && durable "${link%/*}" || return 1
+  done
+  [ -n "$at_boot" ] || return 0
+  link=$units/multi-user.target.wants/$at_boot
+  [ ! -L "$link" ] || return 0
+  mkdir -p "${link%/*}" && ln -s "$leads" "$link" && durable "${link%/*}"
+}
+
+asks_for() { # UNIT_FILE: what it says of the start at boot
+  if grep -q '^Also=unless-stopped@' "$1"; then say unless-stopped
+  elif grep -q '^WantedBy=' "$1"; then say always
+  else say no
+  fi
+}
+
+init_verify() { # SERVICE UNIT_FILE: whether systemd can load it, said by systemd itself, which is not to run it
+  ! cmp -s "$2" "$units/$1.service" || return 0
+  trial=/run/systemd/system/deployer-trial-$1.service
+  mkdir -p "${trial%/*}" && cp "$2" "$trial" || return 1
+  found=$(ask -p LoadState -p LoadError "${trial##*/}")
+  rm -f "$trial"
+  case $found in
+    *LoadState=loaded*) ;;
+    *) printf '%s\n' "$found" | sed -n 's/^LoadError=[^ ]* *//p; s/^LoadState=/systemd says: /p' | tail -n 1 >&2; return 1 ;;
+  esac
 }
 
 init_install() { # SERVICE UNIT_FILE: make UNIT_FILE the service's unit, and let it decide what happens at boot
   unit=$units/$1.service
-  if [ ! -e "$unit" ]; then
+  if [ ! -e "$unit" ] && [ ! -L "$unit" ]; then
     cp "$2" "$unit.new" && replace "$unit" && fresh=yes || return 1
-  elif ! cmp -s "$2" "$unit"; then
-    # Links that only the old unit asked for must go before it does.
-    systemctl disable --quiet --no-reload "$1.service" || return 1
+  elif [ -L "$unit" ] || ! cmp -s "$2" "$unit"; then
     reload=yes
+    # Whatever stands in its place, mask and all: a rename would move into a folder.
+    [ ! -d "$unit" ] || [ -L "$unit" ] || rm -rf "$unit"
     cp "$2" "$unit.new" && replace "$unit" || return 1
   fi
-  if grep -q '^\[Install\]' "$unit"; then
-    systemctl enable --quiet --no-reload "$1.service" || return 1
-  fi
+  set_boot "$1" "$(asks_for "$unit")" || return 1
   if [ "$reload" = no ]; then
     # Whether systemd knows the units as they are on the disk; those that are new to it it reads now.
-    found=$(systemctl show -p ActiveState -p LoadState -p NeedDaemonReload \
-      "$1.service" "unless-stopped@$1.service" "deployer-revert@$1.service")
+    found=$(ask -p ActiveState -p LoadState -p NeedDaemonReload \
+      "$1.service" "unless-stopped@$1.service" "deployer-revert@$1.service") || reload=yes
     case $found in *=not-found* | *=yes*) reload=yes ;; esac
     # A service that is up without a file runs on from one that somebody removed.
     case $fresh,${found#*ActiveState=} in no,* | yes,inactive*) ;; *) reload=yes ;; esac
   fi
-  if [ "$reload" = yes ]; then fresh=no; systemctl daemon-reload; fi
+  if [ "$reload" = yes ]; then fresh=no; order daemon-reload; fi
+}
+
+init_state() { # SERVICE: as active, pid (0: not up) and restarts; false if systemd could not be asked
+  active='' pid=0 restarts=0
+  state_now=$(ask -p ActiveState -p MainPID -p NRestarts "$1.service") || return 1
+  for line in $state_now; do
+    case $line in
+      ActiveState=*) active=${line#*=} ;;
+      MainPID=*) pid=${line#*=} ;;
+      NRestarts=*) restarts=${line#*=} ;;
+    esac
+  done
+  [ "$active" = active ] || pid=0
+}
+
+init_has() { # SERVICE UNIT_FILE: whether that is its unit
+  cmp -s "$2" "$units/$1.service"
+}
+
+init_owns() { # SERVICE PID: whether the process is one of the service's
+  grep -q "/$1\.service\(/\|\$\)" "/proc/$2/cgroup" 2>/dev/null
 }
 
 init_main_pid() { # SERVICE: the main process if the service is up, else 0
   # NRestarts says nothing: a crash between reset-failed and restart of init_restart leaves it at 1.
-  systemctl show -p ActiveState -p MainPID "$1.service" | {
-    state=- pid=0
-    while IFS='=' read -r key value; do
-      case $key in ActiveState) state=$value ;; MainPID) pid=$value ;; esac
-    done
-    [ "$state" = active ] || pid=0
-    say "$pid"
-  }
+  init_state "$1" || :
+  say "$pid"
 }
 
 init_restart() { # SERVICE: stop what runs, start anew; returns when the main process was executed
-  [ "$fresh" = yes ] || systemctl reset-failed "$1.service" 2>/dev/null
-  systemctl restart "$1.service"
+  [ "$fresh" = yes ] || order reset-failed "$1.service" 2>/dev/null || :
+  give_up_at=''
+  until said=$(systemctl restart "$1.service" 2>&1); do
+    if answered "$said"; then printf '%s\n' "$said" >&2; return 1; fi
+    # It was not heard, or its answer was lost; once more would cost what it has started.
+    while may_ask_again; do
+      told=$(systemctl show -p ActiveState -p MainPID "$1.service" 2>/dev/null) || continue
+      case $told in
+        *ActiveState=activating* | *ActiveState=deactivating*) continue ;;
+        *ActiveState=active*) ;;
+        *) break ;;
+      esac
+      told=${told#*MainPID=}
+      [ "$(release_of "$1" "${told%%[!0-9]*}")" != "$(current_of "$1")" ] || return 0
+      break
+    done
+    read -r up _ </proc/uptime
+    [ "${up%.*}" -lt "$give_up_at" ] || { printf '%s\n' "$said" >&2; return 2; }
+  done
 }
 
 init_stop() { # SERVICE: stop it and keep it from starting at boot; not the operator's order, so not remembered
-  systemctl disable --quiet "$1.service" 2>/dev/null
-  systemctl stop "$1.service"
+  set_boot "$1" no || :
+  order daemon-reload || :
+  if ! order stop "$1.service"; then    # of what systemd does not know there is nothing to stop
+    init_state "$1" && case $active in inactive | failed) ;; *) return 1 ;; esac || return 1
+  fi
   rm -f "$stopped/$1.service"
 }
 
 init_start_at_boot() { # SERVICE: while the machine comes up; what its policy says, with the unit it has now
   [ ! -s "$stopped/$1.service" ] || return 0
   rm -f "$stopped/$1.service"    # the empty mark is a guess that the helper had no time to take back
-  [ "$(init_at_boot "$1")" = no ] || systemctl start --no-block "$1.service"
+  [ "$(init_at_boot "$1")" = no ] || order start --no-block "$1.service"
 }
 
 init_disown() { # SERVICE: while the machine comes up: it is not to start, now or later
-  systemctl disable --quiet "$1.service" 2>/dev/null
-  systemctl stop --no-block "unless-stopped@$1.service" "$1.service"
+  set_boot "$1" no || :
+  order daemon-reload || :
+  order stop --no-block "unless-stopped@$1.service" "$1.service"
   rm -f "$stopped/$1.service"
 }
 

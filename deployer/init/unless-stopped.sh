@@ -5,6 +5,10 @@
 #   post  ExecStopPost=   the run is over: manual stop, restart, shutdown or crash?  POLICY: Compose's restart:
 #   boot  gate ExecStart= start UNIT unless it was stopped by hand
 #   down  gate ExecStop=  the machine goes down: what is up or restarting now must come back
+# The environment is the service's, and says nothing to root.
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
+unset POSIXLY_CORRECT IFS SYSTEMD_BUS_TIMEOUT SYSTEMD_LOG_LEVEL SYSTEMD_COLORS SYSTEMD_PAGER SYSTEMD_OFFLINE DBUS_SYSTEM_BUS_ADDRESS
+export PATH LC_ALL
 u=$2 d=/var/lib/unless-stopped r=/run/unless-stopped
 m=$d/$u                    # marker: exists = do not start at boot ("stopped": by hand; empty: tentative)
 b=$r/$u                    # backoff: delay in ms, time of the exit in ms since boot, NRestarts at the exit

@@ -22,7 +22,7 @@ from deployer.errors import LoadError, Problem, did_you_mean
 from deployer.load.binary import read_binary
 from deployer.load.dotenv import read_dotenv, why_not_name, why_not_value
 from deployer.load.inventory import OutsideLimitError, select, split_pattern
-from deployer.load.schema import MODULES, STRATEGY_KEYS, PlayModel, TaskModel
+from deployer.load.schema import MAX_WORD, MAX_WORDS, MODULES, STRATEGY_KEYS, PlayModel, TaskModel
 from deployer.load.target import BadVariableError, make_target
 from deployer.load.template import TemplateFailure, Variables, is_template
 from deployer.load.validation import Rendered, validate, without
@@ -334,6 +334,13 @@ class _Reader:
             environment = ()
         if binary is None or environment is None:
             return None
+        if binary.name in {".env", "release.json", f"{model.name}.service"}:
+            message = f"binary: a release has a file {binary.name} of its own"
+            self._problem(message, self._document.mark((*place, "binary")), "give the binary another name")
+            return None
+        if why := _why_not_started(model.command, environment):
+            self._problem(why, self._document.mark(place))
+            return None
         return Service(
             name=model.name,
             binary=binary,
@@ -418,6 +425,19 @@ def _healthcheck(model: HealthcheckModel) -> Healthcheck:
         start_interval=model.start_interval,
         stay_up=model.stay_up,
     )
+
+
+def _why_not_started(command: Sequence[str], environment: Sequence[tuple[str, Secret]]) -> str:
+    """Why execve(2) would take no program with these; "" if it would."""
+    total = sum(len(word.encode(errors="surrogatepass")) for word in command)
+    for name, value in environment:
+        size = len(name) + 1 + len(value.reveal().encode(errors="surrogatepass"))
+        if size > MAX_WORD:
+            return f"environment: {name} has {size} bytes, and Linux takes {MAX_WORD} for a variable"
+        total += size
+    if total > MAX_WORDS:
+        return f"environment and command have {total} bytes, and no more than {MAX_WORDS} can be passed on"
+    return ""
 
 
 def _environment_items(

@@ -18,6 +18,30 @@ _BATCH_SIZE = re.compile(r"\s*(\d{1,9})\s*(%?)\s*", re.ASCII)
 _PERCENTAGE = re.compile(r"\s*\d{1,3}(?:\.\d+)?\s*%?\s*", re.ASCII)
 
 
+MAX_WORD = 128 * 1024 - 1
+"""Bytes of one argument, or of NAME=VALUE, that a program can be started with (execve(2), MAX_ARG_STRLEN)."""
+
+MAX_WORDS = 1024 * 1024
+"""Bytes of all of them: half of what execve(2) takes with a stack of 8 MiB; systemd reads no longer line."""
+
+_RESERVED = frozenset(
+    (
+        *("deployer", "deployer-revert", "unless-stopped"),  # our own files are called that
+        # /var/lib/NAME is the system's there, and systemd would give it to the service; or the unit is.
+        *("apk", "apt", "dpkg", "rpm", "dnf", "yum", "pacman", "snapd", "flatpak", "private", "misc", "pam"),
+        *("init", "systemd", "dbus", "dbus-broker", "polkit", "polkit-1", "sudo", "sss", "sssd", "selinux"),
+        *("ssh", "sshd", "cron", "crond", "udev", "os-prober", "alternatives", "initramfs-tools", "ucf"),
+        *("containerd", "docker", "libvirt", "machines", "portables", "extensions", "NetworkManager"),
+    )
+)
+
+
+def _not_reserved(name: str) -> str:
+    if name in _RESERVED or name.startswith(("systemd-", "deployer-")):
+        raise ValueError(f"{name!r} belongs to the system of every host; give the service a name of its own")
+    return name
+
+
 def _positive(seconds: float) -> float:
     if seconds <= 0:
         raise ValueError("must be longer than 0s")
@@ -42,6 +66,14 @@ def _argv(value: Any) -> Any:
 def _no_nul(argv: list[str]) -> list[str]:
     if any("\0" in word for word in argv):
         raise ValueError("a NUL character cannot be part of an argument")
+    sizes = [len(word.encode(errors="surrogatepass")) for word in argv]
+    if argv and max(sizes) > MAX_WORD:
+        raise ValueError(f"an argument of {max(sizes)} bytes is longer than the {MAX_WORD} that Linux takes")
+    # What systemd needs quotes for can become four times as long.
+    if sum(sizes) > MAX_WORDS // 4:
+        raise ValueError(
+            f"{sum(sizes)} bytes of arguments are more than the {MAX_WORDS // 4} that can be passed on"
+        )
     return argv
 
 
@@ -165,7 +197,7 @@ class HealthcheckModel(_Model):
 class ServiceModel(_Model):
     """`service:`: one binary, its environment, its unit and its health check."""
 
-    name: Annotated[str, _name(SERVICE_NAME, "service")]
+    name: Annotated[str, _name(SERVICE_NAME, "service"), AfterValidator(_not_reserved)]
     binary: Annotated[str, Field(min_length=1)]
     command: Argv = []
     env_file: str | list[str] = []

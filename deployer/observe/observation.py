@@ -51,6 +51,15 @@ class Disk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Folder:
+    """Something in the place of a folder that root relies on."""
+
+    mode: str  # octal digits, as stat prints them
+    owner: str
+    link: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceObservation:
     """One service as it stands on the host."""
 
@@ -60,6 +69,12 @@ class ServiceObservation:
     at_boot: str  # no, always, unless-stopped
     stopped_by_operator: bool
     unit: UnitState | None
+    runs: str | None = None  # the release that the main process was started from; None: it cannot be told
+    deployed: bool = False  # deployer has worked on it here before
+    stranger: str = ""  # the process that has its port instead of it
+    folders: Mapping[str, Folder] = field(
+        default_factory=dict
+    )  # by path: what root relies on, as far as it is there
     seal: str = ""  # changes whenever a run changed something
     lock: Holder | None = None
     transaction: Transaction | None = None  # that is open
@@ -95,6 +110,7 @@ def parse_observation(stdout: str) -> Observation:
     mounts = (line.split(" ") for line in parts.get("mounts", ()))
     mounted = {words[1]: frozenset(words[3].split(",")) for words in mounts}
     disks = (line.split(" ") for line in parts.get("disks", ()))
+    processes = [line.split(" ", 2) for line in parts.get("processes", ()) if line]
     names = [words[1] for words in head if words[0] == "service"]
     units = dict(zip(names, parse_states(parts.get("units", ())), strict=False))
     init = [*facts.get("init", ["none"]), ""]
@@ -113,7 +129,13 @@ def parse_observation(stdout: str) -> Observation:
         contents={words[1]: base64.b64decode(words[2]) for words in head if words[0] == "contents"},
         services={
             name: _service(
-                words, units.get(name), current=by_path.get(f"/opt/{name}/current"), seal=_seal(name, by_path)
+                name,
+                words,
+                units.get(name),
+                current=by_path.get(f"/opt/{name}/current"),
+                process={said[1]: said[2] for said in processes if said[0] == name},
+                folders=_folders(name, by_path),
+                seal=_seal(name, by_path),
             )
             for name, words in _by_service(head)
         },
@@ -147,6 +169,16 @@ def _seal(service: str, stats: Mapping[str, _Stat]) -> str:
     return "\n".join(f"{stats[path].size} {stats[path].shown}" for path in paths if path in stats)
 
 
+def _folders(service: str, stats: Mapping[str, _Stat]) -> dict[str, Folder]:
+    tops = {f"/var/lib/deployer/{service}", "/var/lib/deployer", f"/var/lib/{service}", f"/opt/{service}"}
+    releases = f"/opt/{service}/releases"
+    return {
+        path: Folder(mode=stat.mode, owner=stat.owner, link=stat.link is not None)
+        for path, stat in stats.items()
+        if path in tops or path == releases or path.startswith(f"{releases}/")
+    }
+
+
 def _file(digest: str, stat: _Stat | None) -> File:
     if stat is None:
         return File(digest=digest)
@@ -166,7 +198,14 @@ def _by_service(head: Sequence[Sequence[str]]) -> Iterator[tuple[str, list[Seque
 
 
 def _service(
-    lines: Sequence[Sequence[str]], unit: UnitState | None, *, current: _Stat | None, seal: str
+    name: str,
+    lines: Sequence[Sequence[str]],
+    unit: UnitState | None,
+    *,
+    current: _Stat | None,
+    process: Mapping[str, str],
+    folders: Mapping[str, Folder],
+    seal: str,
 ) -> ServiceObservation:
     said = {words[0]: list(words[1:]) for words in lines}
     link = current.link if current else None
@@ -182,6 +221,10 @@ def _service(
         at_boot=said["at_boot"][0] if "at_boot" in said else "no",
         stopped_by_operator="stopped_by_operator" in said,
         unit=unit,
+        runs=process.get("runs"),
+        stranger=process.get("stranger", ""),
+        deployed=f"/var/lib/deployer/{name}" in folders,
+        folders=folders,
     )
 
 

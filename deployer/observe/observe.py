@@ -16,16 +16,21 @@ if TYPE_CHECKING:
     from deployer.desired import Service
     from deployer.remote.remote import Remote
 
-_SCRIPT = ("remote/prelude.sh", init.SCRIPT, "transaction/state.sh", "observe/observe.sh")
+_SCRIPT = ("remote/prelude.sh", init.SCRIPT, "transaction/state.sh", init.STRANGERS, "observe/observe.sh")
 
 Also = Literal["nothing", "contents", "before"]
 """What to ask beyond the usual: files for a diff, or the release before the current one."""
 
 
 def observe(
-    remote: Remote, services: Sequence[Service], *, files: Mapping[str, str], also: Also = "nothing"
+    remote: Remote,
+    services: Sequence[Service],
+    *,
+    files: Mapping[str, str],
+    address: str,
+    also: Also = "nothing",
 ) -> Observation:
-    """What the host shows of `services`; `files` are BLAKE2b digests of how files should be, by path.
+    """What the host at `address` shows of `services`; `files`: BLAKE2b digests, by path, as they should be.
 
     Raises:
         HostError: no answer, no root, no init system.
@@ -39,7 +44,9 @@ def observe(
             for service in services
             for path in (f"/opt/{service.name}/current/.env", init.unit_path(service.name))
         ]
-    args = (also, expected, " ".join(files), " ".join(texts), *(service.name for service in services))
+    ports = " ".join(service.healthcheck.listens(address) for service in services)
+    names = (service.name for service in services)
+    args = (also, expected, " ".join(files), " ".join(texts), ports, *names)
     reply = remote.run(read_script(*_SCRIPT), args, timeout=60)
     fields(reply, what="looking at the host")
     observation = parse_observation(reply.stdout)

@@ -1,12 +1,13 @@
 # shellcheck shell=sh
 # observe.sh - say all that a plan needs to know of this host: facts, releases, digests, unit states, disks.
 #
-#   observe.sh ALSO EXPECTED FILES TEXTS [SERVICE...]
+#   observe.sh ALSO EXPECTED FILES TEXTS LISTENS [SERVICE...]
 #     ALSO: before, the release before the current one; or nothing
 #     EXPECTED: what the digests of FILES say where every file is as it should be; only elsewhere are disks of interest
 #     FILES, TEXTS: words; what to know of, and what to have whole, for a diff
-also=$1 expected=$2 files=$3 texts=$4
-shift 4
+#     LISTENS: words, one for each service, as `strangers` has it
+also=$1 expected=$2 files=$3 texts=$4 listens=$5
+shift 5
 
 # Forks are what an observation costs, so what a shell can tell by itself is not asked of a program.
 uid=0
@@ -18,7 +19,12 @@ say "fact machine $machine"
 
 # Before anything else of a service is looked at, for a part of it is the seal.
 known=
-for service; do known="$known $state/$service/ledger /opt/$service/current"; done
+for service; do
+  known="$known $state/$service/ledger /opt/$service/current $state /var/lib/$service"
+  for folder in "$state/$service" "/opt/$service" "/opt/$service/releases" "/opt/$service/releases"/*; do
+    known="$known $folder"
+  done
+done
 # shellcheck disable=SC2086  # lists of words, as everywhere here: names are checked, and hold no spaces
 stats=$(stat -c '%a %U %G %s %n %N' $known $files 2>/dev/null)
 
@@ -50,6 +56,19 @@ for file in $texts; do
   [ ! -r "$file" ] || say "contents $file $(base64 <"$file" | tr -d '\n')"
 done
 
+tell_process() { # SERVICE PID LISTENS: which release it runs, and whether somebody else has its port
+  links=$(ls -l "/proc/$2/exe" "/proc/$2/cwd" "/proc/$2/fd" 2>/dev/null)
+  for link in exe cwd; do
+    at=${links#*"/proc/$2/$link -> "}
+    [ "$at" != "$links" ] || continue
+    case ${at%%/releases/*} in
+      */"$1") at=${at#*"/$1/releases/"} at=${at%%[!A-Za-z0-9-]*}; say "$1 runs $at"; break ;;
+    esac
+  done
+  who=$(strangers "$1" "$2" "$3" "$links")
+  [ -z "$who" ] || say "$1 stranger $who"
+}
+
 say "= stat"
 say "$stats"
 say "= digests"
@@ -57,7 +76,25 @@ say "= digests"
 digests=$([ -z "$files" ] || digest $files 2>/dev/null)
 say "$digests"
 say "= units"
-[ $# = 0 ] || init_show "$@"
+if [ $# != 0 ]; then
+  units_now=$(init_show "$@")
+  say "$units_now"
+  say "= processes"
+  process=0
+  while IFS='=' read -r key value; do
+    case $key in
+      MainPID) process=$value ;;
+      '')
+        [ $# -gt 0 ] || break
+        [ "$process" = 0 ] || tell_process "$1" "$process" "${listens%% *}"
+        process=0 listens=${listens#* }
+        shift ;;
+    esac
+  done <<UNITS
+$units_now
+
+UNITS
+fi
 [ "$digests" != "$expected" ] || exit 0
 
 disks() { # FOLDER...: free KiB and mount point of the file system that holds, or would hold, each

@@ -67,6 +67,8 @@ class ServicePlan:
     previous: str | None  # the good release to go back to
     start: bool  # restart it; False when its operator stopped it, or nothing that it runs from changes
     stopped_by_operator: bool  # and stays so
+    insist: bool = False  # start it even if its operator stops it before that
+    notes: tuple[str, ...] = ()  # what is there, is not ours, and stays: for people
     helpers: bool  # whether the files that units lean on are missing there, or are others
     seal: str  # of the observation this was made from
 
@@ -74,6 +76,13 @@ class ServicePlan:
     def changed(self) -> bool:
         """Whether anything must be done."""
         return bool(self.changes)
+
+    @property
+    def starting(self) -> str:
+        """What switch.sh is told of the start; an operator's order that comes after the look is heard."""
+        if self.start:
+            return "anyway" if self.insist else "yes"
+        return "stopped" if self.stopped_by_operator and self.kind in {"deploy", "rollback"} else "no"
 
     @property
     def stage(self) -> bool:
@@ -120,6 +129,8 @@ def plan_service(
         previous=_previous(seen, release),
         start=not stopped and (stage or any(change.kind == "start" for change in changes)),
         stopped_by_operator=stopped,
+        insist=start,
+        notes=_notes(seen),
         helpers=bool(_missing_helpers(observation)),
         seal=seen.seal,
     )
@@ -140,8 +151,8 @@ def plan_rollback(
     stopped = seen.stopped_by_operator and not start
     changes = []
     there = release == seen.current
-    if there and seen.unit and seen.unit.active in {"inactive", "failed"} and not stopped:
-        changes.append(Change(kind="start", detail=_why_start(seen)))
+    if there and (why := _why_start(seen, stopped=stopped)):
+        changes.append(Change(kind="start", detail=why))
     elif not there:
         changes.append(Change(kind="rollback", detail=f"{seen.current or 'none'} -> {release}"))
         _refuse_what_cannot_run(service, observation, stage=False)
@@ -155,6 +166,8 @@ def plan_rollback(
         previous=_previous(seen, release),
         start=not stopped and bool(changes),
         stopped_by_operator=stopped,
+        insist=start,
+        notes=_notes(seen),
         helpers=bool(_missing_helpers(observation)),
         seal=seen.seal,
     )
@@ -245,10 +258,8 @@ def _state_changes(
         if seen.at_boot != init.at_boot(service):
             detail = f"start at boot: {seen.at_boot} -> {init.at_boot(service)}"
             changes.append(Change(kind="boot", detail=detail))
-        if unit.active in {"inactive", "failed"} and not stopped:
-            changes.append(Change(kind="start", detail=_why_start(seen)))
-        elif unit.active == "activating" and unit.restarts:
-            changes.append(Change(kind="start", detail="it crashed and waits to be restarted"))
+        if why := _why_start(seen, stopped=stopped):
+            changes.append(Change(kind="start", detail=why))
     return changes
 
 
@@ -259,26 +270,67 @@ def _missing_helpers(observation: Observation) -> list[str]:
     ]
 
 
-def _why_start(seen: ServiceObservation) -> str:
-    return (
-        "its operator stopped it"
-        if seen.stopped_by_operator or not seen.unit
-        else f"it is {seen.unit.active}"
-    )
+def _why_start(seen: ServiceObservation, *, stopped: bool) -> str:
+    """Why the current release must be started anew; "": it need not be, or its operator `stopped` it."""
+    unit = seen.unit
+    if unit is None or stopped:
+        return ""
+    if unit.active in {"inactive", "failed"}:
+        return "its operator stopped it" if seen.stopped_by_operator else f"it is {unit.active}"
+    if unit.active == "activating" and unit.restarts:
+        return "it crashed and waits to be restarted"
+    if seen.runs is not None and seen.runs != seen.current:
+        return f"it runs {seen.runs}, which is not the current release"
+    return ""
+
+
+def _notes(seen: ServiceObservation) -> tuple[str, ...]:
+    drop_ins = seen.unit.drop_ins if seen.unit else ()
+    return tuple(f"its unit is changed on this host by {path}" for path in drop_ins)
 
 
 def _refuse_what_is_not_ours(service: Service, observation: Observation, seen: ServiceObservation) -> None:
     if not seen.current_is_link:
         message = f"/opt/{service.name}/current is not a link, so it was not made by deployer"
         raise HostError("not_ours", message, hint="move it away, or give the service another name")
+    _refuse_what_others_can_change(service, seen)
     unit = seen.unit
     ours = init.unit_path(service.name)
     if unit is not None and unit.known and unit.source != ours:
         message = f"{service.name} is a unit of the system there ({unit.source})"
         raise HostError("not_ours", message, hint="give the service another name")
-    if ours in observation.files and seen.current is None and not seen.releases:
+    if ours in observation.files and seen.current is None and not seen.releases and not seen.deployed:
         message = f"{ours} exists and was not written by deployer"
         raise HostError("not_ours", message, hint="remove it, or give the service another name")
+
+
+def _refuse_what_others_can_change(service: Service, seen: ServiceObservation) -> None:
+    """Root runs what lies there, so nobody else may be able to change it."""
+    state = f"/var/lib/{service.name}"
+    for path, folder in seen.folders.items():
+        if path == state:
+            continue
+        if folder.link:
+            message = f"{path} is a link, and root would follow it to wherever it leads"
+            raise HostError("not_roots", message, hint="put a folder of root's in its place")
+        if folder.owner != "root" or int(folder.mode, 8) & 0o022:
+            message = (
+                f"{path} belongs to {folder.owner}, mode {folder.mode}: others can change what root runs"
+            )
+            top = path if path.startswith("/var") else f"/opt/{service.name}"
+            hint = f"if you trust what is in it: chown -R root:root {top} && chmod -R go-w {top}"
+            raise HostError("not_roots", message, hint=hint)
+    mine = seen.folders.get(state)
+    if (
+        mine
+        and seen.current is None
+        and not seen.releases
+        and not seen.deployed
+        and mine.owner != service.user
+    ):
+        message = f"{state} is there and belongs to {mine.owner}; systemd would give it to {service.user}"
+        hint = f"give the service another name; or, if it is the service's: chown -R {service.user} {state}"
+        raise HostError("not_ours", message, hint=hint)
 
 
 def _refuse_what_cannot_run(service: Service, observation: Observation, *, stage: bool) -> None:

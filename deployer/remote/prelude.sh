@@ -49,6 +49,17 @@ make_current() { # SERVICE RELEASE: flip the link by rename, so that there alway
   durable "$root"
 }
 
+current_of() { # SERVICE: the release that is current, as its link says
+  at=$(readlink "/opt/$1/current") && say "${at##*/}"
+}
+
+release_of() { # SERVICE PID: the release that a process was started from, by its executable or else its folder
+  for link in exe cwd; do
+    at=$(readlink "/proc/$2/$link" 2>/dev/null) || continue
+    case $at in */"$1/releases/"*) at=${at##*/"$1/releases/"} && say "${at%%/*}" && return ;; esac
+  done
+}
+
 since() { # SERVICE: when its current release became that, in seconds since 1970
   stat -c %Y "/opt/$1/current" 2>/dev/null || say 0
 }

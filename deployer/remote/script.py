@@ -8,11 +8,15 @@ input, and nothing of them stands in any argv.  The host needs `sh`, and `dd` wi
 
 from __future__ import annotations
 
+import re
 import shlex
 from functools import cache
 from importlib import resources
 
 from deployer import fault
+
+_COMMENT = re.compile(r"^[ \t]*#.*\n", re.MULTILINE)
+"""A line that is one; no string or here-document of these scripts has such a line."""
 
 HELLO = "deployer-is-here"
 """The first line of a script's output; what comes before it was written by login files or by sudo."""
@@ -48,9 +52,12 @@ def end_mark(end: str) -> bytes:
 
 @cache
 def read_script(*names: str) -> str:
-    """The text of the package's scripts `names` ("init/systemd.sh"), one after the other."""
+    """The text of the package's scripts `names` ("init/systemd.sh"), one after the other, without comments.
+
+    Over a slow line a third of a script would be words for people.
+    """
     root = resources.files("deployer")
-    return "\n".join(root.joinpath(name).read_text(encoding="utf-8") for name in names)
+    return "\n".join(_COMMENT.sub("", root.joinpath(name).read_text(encoding="utf-8")) for name in names)
 
 
 def assemble(script: str, args: tuple[str, ...]) -> bytes:

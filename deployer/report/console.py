@@ -229,6 +229,8 @@ class ConsoleReport:
     def _planned(self, event: HostPlanned) -> None:
         for change in event.changes:
             self._print(f"  [yellow]~[/] {escape(event.host)}: {escape(change)}")
+        for note in event.notes:
+            self._print(f"  [yellow]![/] {escape(event.host)}: {escape(note)}")
         for line in event.diff.splitlines():
             style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "dim")
             self._console.print(Text(f"      {line}", style=style), soft_wrap=True)

@@ -92,6 +92,7 @@ class HostPlanned:
     host: str
     changes: tuple[str, ...]
     diff: str = ""
+    notes: tuple[str, ...] = ()  # what somebody else changed there, and what stays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

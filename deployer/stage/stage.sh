@@ -57,14 +57,36 @@ case $encoding in
 esac || give_up cannot_write "cannot write $new/$binary"
 point stage.received
 
-if ! group=$(id -gn "$user" 2>/dev/null); then
+private_group() { # USER: a group that nobody but the user is in, made if there is none; sets group
+  # The group of one's own name is that, unless somebody was added to it.
+  group=$(id -gn "$1" 2>/dev/null) || return 1
+  [ "$1" != root ] || return 0
+  [ "$group" != "$1" ] || { is_private "$1" "$group" && return; }
+  group=deployer-$1
+  if ! grep -q "^$group:" /etc/group; then
+    if command -v groupadd >/dev/null; then groupadd --system "$group"; else addgroup -S "$group"; fi || return 1
+  fi
+  case " $(id -Gn "$1") " in *" $group "*) ;; *)
+    if command -v usermod >/dev/null; then usermod -aG "$group" "$1"; else addgroup "$1" "$group"; fi || return 1 ;;
+  esac
+  is_private "$1" "$group"
+}
+
+is_private() { # USER GROUP: whether nobody else is a member of the group, or has it as primary one
+  members=$(sed -n "s/^$2:[^:]*:\([0-9]*\):/\1 /p" /etc/group)
+  case ${members#* } in '' | "$1") ;; *) return 1 ;; esac
+  members=${members%% *}
+  [ -z "$members" ] || [ -z "$(sed -n "/^$1:/!s/^\([^:]*\):[^:]*:[^:]*:$members:.*/\1/p" /etc/passwd)" ]
+}
+
+if ! id -u "$user" >/dev/null 2>&1; then
   if command -v useradd >/dev/null; then
     useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$user"
   else
     addgroup -S "$user" && adduser -S -D -H -h /nonexistent -s /sbin/nologin -G "$user" "$user"
   fi >/dev/null || give_up no_user "cannot create the user $user"
-  group=$user
 fi
+private_group "$user" >/dev/null || give_up no_group "cannot make a group for .env that only $user is in"
 chown "root:$group" "$new/.env" || give_up cannot_write "cannot give $new/.env to the group $group"
 chmod 755 "$new/$binary" || give_up cannot_write "cannot set the mode of $new/$binary"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deployer import fault, init
@@ -21,8 +22,16 @@ _SCRIPT = ("remote/prelude.sh", init.SCRIPT, "transaction/state.sh", "switch/swi
 _START_SECONDS = 120.0  # a unit may take TimeoutStartSec=90s
 
 
-def switch(remote: Remote, host: str, plan: ServicePlan, *, owner: Owner, emit: Listener) -> UnitState:
-    """Open a transaction, flip `current`, install the unit, restart; the state of the unit right after.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """The unit right after the switch; `started`: whether it was, for its operator may have had a say."""
+
+    unit: UnitState
+    started: bool
+
+
+def switch(remote: Remote, host: str, plan: ServicePlan, *, owner: Owner, emit: Listener) -> Start:
+    """Open a transaction, flip `current`, install the unit, restart.
 
     From then on the host itself goes back when it hears nothing from this run for its lease.
 
@@ -39,16 +48,17 @@ def switch(remote: Remote, host: str, plan: ServicePlan, *, owner: Owner, emit: 
         plan.kind,
         plan.release,
         plan.previous or "-",
-        "yes" if plan.start else "no",
+        plan.starting,
         *helpers,
     )
     fault.point("switch.before")
     timeout = _START_SECONDS + service.stop_grace_period
     reply = remote.run(read_script(*_SCRIPT), args, timeout=timeout)
-    fields(reply, what="switching the release")
+    said = fields(reply, what="switching the release")
     fault.point("switch.after")
     states = init.parse_states(reply.stdout.splitlines())
-    if not states:
+    started = ["start", "yes"] in said
+    if not states or not (started or ["start", "no"] in said):
         raise HostError("script_failed", "switching the release said nothing of the unit")
     state = states[0]
     emit(
@@ -57,7 +67,7 @@ def switch(remote: Remote, host: str, plan: ServicePlan, *, owner: Owner, emit: 
             service=service.name,
             release=plan.release,
             previous=plan.previous or "",
-            pid=state.main_pid if plan.start else 0,
+            pid=state.main_pid if started else 0,
         )
     )
-    return state
+    return Start(unit=state, started=started)

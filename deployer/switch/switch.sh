@@ -3,7 +3,9 @@
 #
 #   switch.sh RUN BY PID FROM LEASE SERVICE KIND RELEASE BEFORE START [HELPER...]
 #     KIND: deploy or rollback, which open a transaction and can be undone; or start, of the current release
-#     BEFORE: the good release to go back to, or -; START: yes, or no for a service its operator stopped
+#     BEFORE: the good release to go back to, or -
+#     START: yes, unless its operator has stopped it since the plan was made; anyway; no; or stopped, for one that
+#       its operator had stopped, unless it was started since.  Says `start yes` or `start no`.
 #     HELPER: texts of the init system's helper files; none if those that are there are the same
 owner "$@"
 shift 5
@@ -11,12 +13,30 @@ service=$1 kind=$2 release=$3 before=$4 start=$5
 shift 5
 root=/opt/$service
 
+install_helpers() {    # deploys of other services do the same
+  have_turn 8 || fail mutex_held "somebody has held $state/helpers for $turn_limit s: fuser -v $state/helpers"
+  init_helpers "$@"
+} 8>>"$state/helpers"
+
 enter "$service"
 { is_ours "$service" && [ "$left" -gt 0 ]; } || fail lock_lost "the lock of $service is not this run's any more"
 [ ! -e "$state/$service/transaction" ] || fail stale "a transaction is open"
 [ -f "$root/releases/$release/release.json" ] || fail no_release "the release $release is not on this host"
+for part in "$root/releases/$release" "$root/releases/$release/$service.service"; do
+  { [ -O "$part" ] && [ ! -L "$part" ]; } || fail not_roots "$part is not root's own; chown -R root:root $root, if you trust it"
+done
+# An order of the operator that came after the look is one as well.
+decided=$start
+case $start in
+  anyway) start=yes ;;
+  yes) ! init_was_stopped "$service" || start=no ;;
+  stopped) if init_was_stopped "$service"; then start=no; else start=yes; fi ;;
+esac
+say "start $start"
 point switch.locked
-[ $# = 0 ] || init_helpers "$@" || fail cannot_write "cannot install the helpers of units"
+[ $# = 0 ] || install_helpers "$@" || fail cannot_write "cannot install the helpers of units"
+unit=$root/releases/$release/$service.service
+init_verify "$service" "$unit" || fail bad_unit "systemd cannot load the unit of $release"
 if [ "$kind" != start ]; then
   if [ "$before" != - ]; then
     ln -sfn "releases/$before" "$root/.current.before" || fail cannot_write "cannot make $root/.current.before"
@@ -26,12 +46,15 @@ if [ "$kind" != start ]; then
   init_arm "$service" || fail cannot_arm "cannot start the watch that would put $before back"
   point switch.armed
 fi
-init_install "$service" "$root/releases/$release/$service.service" || fail cannot_install "cannot install the unit"
+init_install "$service" "$unit" || fail cannot_install "cannot install the unit"
 point switch.installed
 make_current "$service" "$release"
 point switch.flipped
 if [ "$start" = yes ]; then
-  init_restart "$service" || fail start_failed "the service does not start"
+  if ! init_restart "$service"; then
+    { [ "$decided" != anyway ] && init_was_stopped "$service"; } || fail start_failed "the service does not start"
+    fail operator_stopped "its operator stopped it while it was started"
+  fi
 fi
 point switch.restarted
 init_show "$service"

@@ -15,7 +15,9 @@ prove() { # SERVICE: the process that was just started must still be there after
 put_back() ( # SERVICE FOUND WENT: in a shell of its own, for a failure ends it
   # WENT: no; or ok, failed: it was put back before, and only the journal could not be closed.
   # Exits with 2 for ok or 3 for failed if the journal cannot be closed now.
-  enter "$1"
+  # The way back needs nobody's leave: who holds the mutex for that long has only a slow start or stop before it,
+  # or means no good; and what is undone twice is undone.
+  if open_mutex "$1"; then have_turn 9 || :; fi
   read_transaction "$1" || exit 0
   ! is_alive "$1" || exit 0        # it spoke up while this waited for its turn
   undo_went=$3
@@ -33,7 +35,7 @@ put_back() ( # SERVICE FOUND WENT: in a shell of its own, for a failure ends it
 )
 
 put_back_at_boot() ( # SERVICE
-  enter "$1"
+  if open_mutex "$1"; then have_turn 9 || :; fi
   read_transaction "$1" || exit 0
   undo_went=ok
   if [ "$t_before" = - ]; then

@@ -6,17 +6,41 @@
 #   /var/lib/deployer/SERVICE/unproven/*   releases that were never committed: staged, or failed
 #   /var/lib/deployer/SERVICE/ledger       one line for each thing that happened
 #   /var/lib/deployer/SERVICE/mutex        held by each script while it changes the service
+#   /var/lib/deployer/helpers              held while the files that all units lean on are installed
+#   All of it is root's alone: whoever can open a file can hold it with flock.
 state=/var/lib/deployer
+turn_limit=25    # seconds to wait for a mutex; whoever holds it for longer is not one of these scripts, or hangs
 
 owner() { # RUN BY PID FROM LEASE: the run that speaks
   run=$1 by=$2 pid=$3 from=$4 lease=$5
 }
 
+have_turn() { # DESCRIPTOR: lock the file that is open there; false if somebody holds it for turn_limit
+  flock -n "$1" 2>/dev/null && return    # the one of busybox knows no limit
+  read -r up _ </proc/uptime
+  turn_ends=$((${up%.*} + turn_limit))
+  until flock -n "$1" 2>/dev/null; do
+    sleep 0.1
+    read -r up _ </proc/uptime
+    [ "${up%.*}" -lt "$turn_ends" ] || return 1
+  done
+}
+
+keep_private() { # FOLDER: root's alone; it was everybody's to read once
+  case $(ls -ld "$1") in drwx------*) ;; *) chmod 700 "$1" ;; esac
+}
+
+open_mutex() { # SERVICE
+  if [ ! -e "$state/$1/mutex" ]; then
+    (umask 077 && mkdir -p "$state/$1/unproven" && : >"$state/$1/mutex") || return 1
+  fi
+  command exec 9<"$state/$1/mutex"    # alone, it would end the shell when it fails
+}
+
 enter() { # SERVICE: until this shell ends, no other script changes the service
-  [ -e "$state/$1/mutex" ] || { mkdir -p "$state/$1/unproven" && : >"$state/$1/mutex"; } ||
-    fail cannot_write "cannot write in $state/$1"
-  exec 9<"$state/$1/mutex"
-  flock 9 || fail no_flock "the host has no flock (util-linux or busybox)"
+  open_mutex "$1" || fail cannot_write "cannot write in $state/$1"
+  command -v flock >/dev/null || fail no_flock "the host has no flock (util-linux or busybox)"
+  have_turn 9 || fail mutex_held "somebody has held $state/$1/mutex for $turn_limit s: fuser -v $state/$1/mutex"
 }
 
 read_lock() { # SERVICE: its lock as lock_*, and left, the seconds until it expires; false if there is none
@@ -59,6 +83,7 @@ take_lock() { # SERVICE SEAL BREAK: SEAL was seen when the plan was made; BREAK:
   fi
   [ ! -e "$state/$1/transaction" ] || fail stale "a transaction is open"
   [ "$(seal "$1")" = "$2" ] || fail stale "another run changed the service meanwhile"
+  keep_private "$state" || fail cannot_write "cannot set the mode of $state"
   {
     say "run=$run by=$by pid=$pid from=$from since=$(date +%s) lease=$lease" >"$state/$1/lock.new" &&
       mv -f "$state/$1/lock.new" "$state/$1/lock"

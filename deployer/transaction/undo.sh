@@ -27,7 +27,10 @@ undo() { # SERVICE: sets undo_went to ok, or failed when what is back does not s
     undo_files "$1"
     # A stop that was ordered meanwhile is an order like any other.
     if [ "$t_start" = yes ] && ! init_was_stopped "$1"; then
-      init_restart "$1" || undo_went=failed
+      init_restart "$1" || case $? in
+        2) fail cannot_ask "systemd does not answer, so $1 was not restarted" ;;    # the journal stays open
+        *) undo_went=failed ;;
+      esac
     fi
   fi
   point revert.restarted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deployer import init
@@ -24,10 +25,11 @@ def ask_state(remote: Remote, service: str) -> UnitState:
     """The state of the unit now.  Raises HostError."""
     reply = remote.run(read_script(*_SCRIPT), (service, "0"), timeout=30)
     fields(reply, what="asking for the unit's state")
-    states = init.parse_states(sections(reply.stdout)["state"])
+    parts = sections(reply.stdout)
+    states = init.parse_states(parts.get("state", ()))
     if not states:
         raise HostError("script_failed", f"nothing is known of the unit of {service}")
-    return states[0]
+    return replace(states[0], stopped_by_operator="stopped" in parts)
 
 
 def gather_evidence(remote: Remote, service: str, *, answer: str, redact: Callable[[str], str]) -> Evidence:

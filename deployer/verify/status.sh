@@ -2,6 +2,7 @@
 # status.sh SERVICE LINES - the state of the service, and the last LINES of its log.
 say "= state"
 init_show "$1"
+! init_was_stopped "$1" || say "= stopped"
 [ "$2" != 0 ] || exit 0
 switched=$(since "$1")
 say "= end"

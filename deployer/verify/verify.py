@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from deployer.report.events import Listener
 
 
+_BY_HAND = 15.0  # seconds that a restart by hand may take
+_MOMENT = 0.2  # seconds between two looks at one
+
+
 class UnhealthyError(HostError):
     """The service does not pass; `answer` is what its health test said last."""
 
@@ -73,8 +77,8 @@ def verify(
     redact: Callable[[str], str],
     emit: Listener,
     clock: Clock,
-) -> None:
-    """Wait until the process that `state` shows is healthy and `stay_up` old.
+) -> UnitState:
+    """Wait until the process that `state` shows is healthy and `stay_up` old; the unit of the one that is.
 
     Whether it is still that process is checked again, on the host, by the commit.
 
@@ -104,13 +108,13 @@ def verify(
             )
         )
         if not answer.healthy and patience.attempts > 1:  # the first may be too early, and an exec costs
-            check_alive(remote, service, state, answer=answer.detail)
+            state = check_alive(remote, service, state, clock=clock, answer=answer.detail)
         if enough:
             message = f"not healthy after {patience.attempts} attempts in {now - started:.1f} s"
             raise UnhealthyError("unhealthy", message, service=service.name, answer=answer.detail)
         left = started + check.stay_up - now
         if answer.healthy and left <= 0:
-            return
+            return state
         # The last answer before a commit is always a fresh one, at the end of the window.
         pause = patience.pause(now)
         clock.sleep(min(pause, left) if answer.healthy else pause)
@@ -154,12 +158,33 @@ def _prober(
     return Prober(remote, service, redact=redact, fell_back=fell_back)
 
 
-def check_alive(remote: Remote, service: Service, before: UnitState, *, answer: str = "") -> None:
-    """Whether the process that `before` shows still runs.  Raises UnhealthyError."""
-    state = ask_state(remote, service.name)
-    # Not restarts alone: a crash of the release before, in the moment it was replaced, counts as one.
-    if (state.main_pid, state.restarts) != (before.main_pid, before.restarts):
-        raise _died(service, state, answer)
+def check_alive(
+    remote: Remote, service: Service, before: UnitState, *, clock: Clock, answer: str = ""
+) -> UnitState:
+    """The unit now: the process that `before` shows still runs, or one that its operator started instead.
+
+    systemd counts automatic restarts (NRestarts); one by hand begins that count anew.
+
+    Raises:
+        UnhealthyError: the process ended by itself, or its operator stopped it.
+
+    """
+    until = clock.now() + _BY_HAND
+    while True:
+        state = ask_state(remote, service.name)
+        # Not restarts alone: a crash of the release before, in the moment it was replaced, counts as one.
+        if (state.main_pid, state.restarts) == (before.main_pid, before.restarts):
+            return state
+        if state.stopped_by_operator:
+            message = "its operator stopped it while it was on trial"
+            raise UnhealthyError("operator_stopped", message, service=service.name, answer=answer)
+        if state.restarts > before.restarts or state.active not in {"active", "activating", "deactivating"}:
+            raise _died(service, state, answer)
+        if state.active == "active" and state.main_pid:
+            return state
+        if state.sub == "auto-restart" or clock.now() > until:
+            raise _died(service, state, answer)
+        clock.sleep(_MOMENT)
 
 
 def _died(service: Service, state: UnitState, answer: str) -> UnhealthyError:

@@ -147,7 +147,7 @@ def test_files_have_the_owners_and_modes_of_the_layout(deployed: Deployed) -> No
             f"{release}/.env": f"regular file 640 root:{USER}",
             f"{release}/release.json": "regular file 600 root:root",
             f"/etc/systemd/system/{SERVICE}.service": "regular file 644 root:root",
-            f"/var/lib/deployer/{SERVICE}": "directory 755 root:root",
+            f"/var/lib/deployer/{SERVICE}": "directory 700 root:root",
         }  # fmt: skip
         installed = host.read(f"/etc/systemd/system/{SERVICE}.service")
         assert installed == host.read(f"{release}/{SERVICE}.service")

@@ -27,8 +27,8 @@ pytestmark = pytest.mark.hosts  # root, for a mount namespace
 
 STATE = "transaction/state.sh"
 STAGE = ("remote/prelude.sh", STATE, "stage/stage.sh")
-OBSERVE = ("remote/prelude.sh", "init/systemd.sh", STATE, "observe/observe.sh")
-COMMIT = ("remote/prelude.sh", "init/systemd.sh", STATE, "commit/commit.sh")
+OBSERVE = ("remote/prelude.sh", "init/systemd.sh", STATE, "init/strangers.sh", "observe/observe.sh")
+COMMIT = ("remote/prelude.sh", "init/systemd.sh", STATE, "init/strangers.sh", "commit/commit.sh")
 OWNER = ("run1", "anna@laptop", "42", "-", "60")
 # What a shell could take for its own, and every byte that UTF-8 has beyond ASCII.
 ODD = "".join(map(chr, range(0x80, 0x800, 7))) + "€😀"
@@ -334,7 +334,7 @@ def look(
     expected: str = "others",
     before: str = "",
 ) -> Observation:
-    words = ["nothing", expected, " ".join(files), " ".join(texts), *services]
+    words = ["nothing", expected, " ".join(files), " ".join(texts), "", *services]
     return parse_observation(sandbox.run(OBSERVE, words, before=before))
 
 
@@ -456,6 +456,12 @@ def releases_on(sandbox: Sandbox, count: int, *, unproven: set[int]) -> None:
         if number in unproven:
             (marks / f"r{number}").write_text("failed\n")
     (sandbox.opt / "app/current").symlink_to(f"releases/r{count}")
+    install_unit(sandbox, f"r{count}")
+
+
+def install_unit(sandbox: Sandbox, release: str) -> None:
+    (sandbox.opt / f"app/releases/{release}/app.service").write_text("[Service]\n")
+    (sandbox.root / "etc/systemd/system/app.service").write_text("[Service]\n")
 
 
 @pytest.mark.parametrize(
@@ -471,7 +477,7 @@ def test_the_oldest_releases_are_deleted_but_never_one_that_is_needed(
     sandbox: Sandbox, unproven: set[int], keep: str, left: list[str]
 ) -> None:
     releases_on(sandbox, 7, unproven=unproven)
-    assert sandbox.run(COMMIT, [*OWNER, "app", "start", "r7", "r2", "0", keep]) == "committed\n"
+    assert sandbox.run(COMMIT, [*OWNER, "app", "start", "r7", "r2", "0", "0", "-", keep]) == "committed\n"
     assert sorted(path.name for path in (sandbox.opt / "app/releases").iterdir()) == left
     marks = {path.name for path in (sandbox.root / "var/lib/deployer/app/unproven").iterdir()}
     assert marks == {f"r{number}" for number in unproven - {7}} & set(left)
@@ -480,5 +486,6 @@ def test_the_oldest_releases_are_deleted_but_never_one_that_is_needed(
 def test_few_releases_are_all_kept(sandbox: Sandbox) -> None:
     (sandbox.opt / "app/releases/r1").mkdir(parents=True)
     (sandbox.opt / "app/current").symlink_to("releases/r1")
-    assert sandbox.run(COMMIT, [*OWNER, "app", "start", "r1", "-", "0", "5"]) == "committed\n"
+    install_unit(sandbox, "r1")
+    assert sandbox.run(COMMIT, [*OWNER, "app", "start", "r1", "-", "0", "0", "-", "5"]) == "committed\n"
     assert (sandbox.opt / "app/releases/r1").exists()

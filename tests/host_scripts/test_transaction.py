@@ -30,10 +30,10 @@ RENEW = (PRELUDE, STATE, "transaction/renew.sh")
 FREE = (PRELUDE, STATE, "transaction/free.sh")
 RESOLVE = (PRELUDE, SYSTEMD, STATE, UNDO, "transaction/resolve.sh")
 SWITCH = (PRELUDE, SYSTEMD, STATE, "switch/switch.sh")
-COMMIT = (PRELUDE, SYSTEMD, STATE, "commit/commit.sh")
+COMMIT = (PRELUDE, SYSTEMD, STATE, "init/strangers.sh", "commit/commit.sh")
 REVERT = (PRELUDE, SYSTEMD, STATE, UNDO, "commit/revert.sh")
 WITHDRAW = (PRELUDE, SYSTEMD, STATE, "commit/withdraw.sh")
-OBSERVE = (PRELUDE, SYSTEMD, STATE, "observe/observe.sh")
+OBSERVE = (PRELUDE, SYSTEMD, STATE, "init/strangers.sh", "observe/observe.sh")
 UNLOCK = (PRELUDE, STATE, "ask/unlock.sh")
 LEASE = 60
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
@@ -103,6 +103,13 @@ class Place:
             link = self.sandbox.opt / "app/current"
             link.unlink(missing_ok=True)
             link.symlink_to(f"releases/{name}")
+            self.unit(name)
+
+    def unit(self, release: str) -> None:
+        """Install the unit of a release."""
+        text = f"# {release}\n"
+        (self.sandbox.opt / "app/releases" / release / "app.service").write_text(text)
+        (self.sandbox.root / "etc/systemd/system/app.service").write_text(text)
 
     def open(self, run: str = "run1", *, before: str = "r1", after: str = "r2") -> None:
         """Write the journal of a deploy that is under way."""
@@ -110,7 +117,7 @@ class Place:
         self.transaction.write_text(line)
 
     def observe(self, also: str = "nothing") -> ServiceObservation:
-        said = self.sandbox.run(OBSERVE, [also, "", "", "", "app"])
+        said = self.sandbox.run(OBSERVE, [also, "", "", "", "-", "app"])
         return parse_observation(said).services["app"]
 
 
@@ -339,7 +346,7 @@ def test_nothing_is_switched_while_a_transaction_is_open(place: Place) -> None:
 def test_what_went_back_by_itself_is_not_committed(place: Place) -> None:
     place.release("r1", current=True)
     place.take()
-    words = [*owner("run1"), "app", "deploy", "r2", "r1", "0", "5"]
+    words = [*owner("run1"), "app", "deploy", "r2", "r1", "0", "0", "-", "5"]
     said = "failed put_back app went back by itself, for it had not heard from this run in time\n"
     assert place.sandbox.run(COMMIT, words) == said
     place.open("run2")  # and another run has begun
@@ -351,7 +358,8 @@ def test_of_two_services_none_is_committed_if_one_went_back(place: Place) -> Non
     place.release("r2", current=True)
     place.take()
     place.open()
-    both = [*owner("run1"), "app", "deploy", "r2", "r1", "0", "5", "web", "deploy", "r2", "r1", "0", "5"]
+    both = [*owner("run1"), "app", "deploy", "r2", "r1", "0", "0", "-", "5"]
+    both += ["web", "deploy", "r2", "r1", "0", "0", "-", "5"]
     assert place.sandbox.run(COMMIT, both).startswith("failed put_back web ")
     assert place.transaction.exists()
     assert place.holder == "run1"
@@ -471,7 +479,7 @@ def test_on_a_full_disk_a_release_is_committed_all_the_same(place: Place) -> Non
     place.release("r1")
     place.release("r2", current=True)
     look = "trap 'cd /var/lib/deployer/app; echo left: * unproven/*' EXIT"
-    words = [*owner("run1"), "app", "deploy", "r2", "r1", "0", "5"]
+    words = [*owner("run1"), "app", "deploy", "r2", "r1", "0", "0", "-", "5"]
     said = place.sandbox.run_text(f"{look}\n{read_script(*COMMIT)}", words, before=FULL).splitlines()
     assert said[-2] == "committed"
     left = set(said[-1].split())

@@ -1,0 +1,373 @@
+"""What a run says is true of the process: this release of this service runs, as its operator wants it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.e2e.live import LiveRun
+from tests.e2e.machine import current, environ, eventually, main_pid, shell, unit
+from tests.e2e.observed import active, exists
+from tests.e2e.programs import script, sleeper, task
+from tests.e2e.still import still
+
+if TYPE_CHECKING:
+    from tests.e2e.site import Run, Site
+    from tests.hosts.host import TestHost
+
+pytestmark = pytest.mark.hosts
+
+HOSTS = {"host1": 0, "host2": 1}  # Debian 12 and 13
+
+
+def version(name: str, binary: str, **keys: Any) -> dict[str, Any]:
+    """A service of which -e says what `v` it is, and how long its trial."""
+    check = {"disable": True, "stay_up": "{{ trial }}"}
+    return task(name, binary, environment={"V": "{{ v }}"}, healthcheck=check, **keys)
+
+
+def deploy(site: Site, *tasks: dict[str, Any], hosts: str = "host1") -> None:
+    site.write(tasks, hosts=hosts, vars={"v": 1, "trial": "300ms"})
+    run = site.run()
+    assert (run.code, set(run.outcomes.values())) == (0, {"changed"}), run
+
+
+def runs(host: TestHost, name: str) -> str:
+    """The release that the main process was started from."""
+    folder = shell(host, 'readlink "/proc/$1/cwd"', str(main_pid(host, name))).strip()
+    assert folder.startswith(f"/opt/{name}/releases/"), folder
+    return folder.rpartition("/")[2]
+
+
+def changes(run: Run) -> str:
+    (planned,) = run.named("host_planned")
+    return " ".join(planned["changes"])
+
+
+# -- the look asks the process -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", HOSTS)
+def test_a_link_that_somebody_turned_is_a_change_and_its_release_is_started(site: Site, where: str) -> None:
+    host, name = site.lab.hosts[HOSTS[where]], f"turned-{where}"
+    deploy(site, version(name, sleeper(site)), hosts=where)
+    first = current(host, name)
+    assert site.run("-e", "v=2").code == 0
+    shell(host, 'ln -sfn "releases/$2" "/opt/$1/current"', name, first)
+    assert runs(host, name) != first
+    check = site.run("--check", "--detailed-exitcode")
+    assert check.code == 10
+    assert "it runs " in changes(check)
+    assert site.run().outcomes == {where: "changed"}
+    assert runs(host, name) == current(host, name) == first
+    assert environ(host, name)["V"] == "1"
+    assert site.run().outcomes == {where: "unchanged"}
+
+
+def test_a_binary_that_replaced_itself_by_another_release_is_seen(site: Site) -> None:
+    """Not by the link, and not by the folder it works in: by what it executes."""
+    host, name = site.lab.hosts[0], "moved-away"
+    wanders = script(site, "wanders", "cd /; exec sleep infinity")
+    deploy(site, version(name, wanders))
+    assert site.run().outcomes == {"host1": "unchanged"}  # nothing can be told, so nothing is said
+    assert main_pid(host, name)
+
+
+def test_drop_ins_are_kept_and_named(site: Site) -> None:
+    host, name = site.lab.hosts[0], "dropped-in"
+    deploy(site, version(name, sleeper(site)))
+    file = f"/etc/systemd/system/{name}.service.d/mine.conf"
+    shell(host, 'mkdir -p "${1%/*}"; printf "[Service]\\nNice=5\\n" >"$1"; systemctl daemon-reload', file)
+    run = site.run("--check")
+    (planned,) = run.named("host_planned")
+    assert (planned["changes"], planned["notes"]) == (
+        [],
+        [f"{name}: its unit is changed on this host by {file}"],
+    )
+    assert site.run("-e", "v=2").code == 0
+    assert exists(host, file)
+
+
+# -- an operator's order that comes between look and switch ------------------------------------------------
+
+
+@pytest.mark.parametrize("where", HOSTS)
+def test_a_stop_between_look_and_switch_is_heard(site: Site, where: str) -> None:
+    host, name = site.lab.hosts[HOSTS[where]], f"stopped-before-{where}"
+    deploy(site, version(name, sleeper(site)), hosts=where)
+    with still(site, "switch.before", "-e", "v=2") as run:
+        shell(host, 'systemctl stop "$1"', name)
+        run.go_on()
+        ended = run.end()
+    assert (ended.code, ended.outcomes) == (0, {where: "operator_stopped"})
+    assert active(host, name) == "inactive"
+    assert exists(host, f"/var/lib/unless-stopped/{name}.service")
+    assert b"V=2" in host.read(f"/opt/{name}/current/.env")
+    shell(host, 'systemctl start "$1"', name)
+    assert environ(host, name)["V"] == "2"
+
+
+def test_a_start_between_look_and_switch_is_heard(site: Site) -> None:
+    host, name = site.lab.hosts[0], "started-before"
+    deploy(site, version(name, sleeper(site)))
+    shell(host, 'systemctl stop "$1"', name)
+    with still(site, "switch.before", "-e", "v=2") as run:
+        shell(host, 'systemctl start "$1"', name)
+        run.go_on()
+        ended = run.end()
+    assert (ended.code, ended.outcomes) == (0, {"host1": "changed"})
+    assert environ(host, name)["V"] == "2"
+    assert runs(host, name) == current(host, name)
+
+
+def test_start_means_start_whatever_comes_between(site: Site) -> None:
+    host, name = site.lab.hosts[0], "start-anyway"
+    deploy(site, version(name, sleeper(site)))
+    with still(site, "switch.before", "-e", "v=2", "--start") as run:
+        shell(host, 'systemctl stop "$1"', name)
+        run.go_on()
+        assert run.end().outcomes == {"host1": "changed"}
+    assert environ(host, name)["V"] == "2"
+
+
+# -- and one that comes while the release is on trial ------------------------------------------------------
+
+
+def test_a_stop_on_trial_is_no_crash(site: Site) -> None:
+    host, name = site.lab.hosts[0], "stopped-on-trial"
+    deploy(site, version(name, sleeper(site)))
+    with still(site, "verify.after", "-e", "v=2") as run:
+        shell(host, 'systemctl stop "$1"', name)
+        run.go_on()
+        ended = run.end()
+    assert (ended.code, ended.outcomes) == (1, {"host1": "reverted"})
+    assert "stopped by its operator" in ended.finished["host1"]["failure"]["message"]
+    assert "signal" not in ended.finished["host1"]["failure"]["message"]
+    assert active(host, name) == "inactive"
+
+
+@pytest.mark.parametrize("where", HOSTS)
+def test_a_restart_on_trial_takes_no_good_release_back(site: Site, where: str) -> None:
+    host, name = site.lab.hosts[HOSTS[where]], f"restarted-on-trial-{where}"
+    deploy(site, version(name, sleeper(site)), hosts=where)
+    with still(site, "verify.after", "-e", "v=2") as run:
+        before = main_pid(host, name)
+        shell(host, 'systemctl restart "$1"', name)
+        assert main_pid(host, name) != before
+        run.go_on()
+        ended = run.end()
+    assert (ended.code, ended.outcomes) == (0, {where: "changed"})
+    assert environ(host, name)["V"] == "2"
+
+
+# -- whose answer it is ------------------------------------------------------------------------------------
+
+LISTENER = """
+use IO::Socket::INET;
+my $port = $ARGV[0] || $ENV{PORT};
+if (!fork) {
+  my $server = IO::Socket::INET->new(
+    Listen => 5, LocalAddr => "127.0.0.1", LocalPort => $port, ReuseAddr => 1);
+  while ($server) { my $client = $server->accept; close $client if $client }
+}
+sleep 1 while 1;
+"""
+
+
+def listening(name: str, binary: str, port: int) -> dict[str, Any]:
+    test = f"tcp://127.0.0.1:{port}"
+    check = {"test": test, "stay_up": "500ms", "retries": 3, "start_period": "1s"}
+    return task(name, binary, environment={"PORT": str(port)}, healthcheck=check)
+
+
+@pytest.mark.parametrize("where", HOSTS)
+def test_an_answer_of_somebody_else_makes_nothing_healthy(site: Site, where: str) -> None:
+    host, name, port = site.lab.hosts[HOSTS[where]], f"not-it-{where}", 25411
+    shell(host, 'setsid perl -e "$1" "$2" >/dev/null 2>&1 & echo $! >/run/stranger', LISTENER, str(port))
+    site.write([listening(name, sleeper(site), port)], hosts=where, vars={"v": 1})
+    run = site.run()
+    shell(host, "pkill -f '^perl -e' || :")
+    failure = run.finished[where]["failure"]
+    assert (run.code, run.outcomes, failure["cause"]) == (1, {where: "failed"}, "stranger")
+    assert f"port {port} belongs to pid " in failure["message"]
+    assert "(perl)" in failure["message"]
+
+
+def test_a_stranger_that_comes_later_is_seen_too(site: Site) -> None:
+    host, name, port = site.lab.hosts[0], "not-it-later", 25412
+    listener = script(site, "listener", LISTENER, shell="/usr/bin/perl")  # noqa: S604  no shell is called
+    site.write([listening(name, listener, port)], hosts="host1", vars={"v": 1})
+    assert site.run().outcomes == {"host1": "changed"}  # a child of it listens, which is good enough
+    assert site.run().outcomes == {"host1": "unchanged"}
+    child = shell(host, 'pgrep -P "$1"', str(main_pid(host, name))).strip()
+    shell(host, 'kill "$3"; setsid perl -e "$1" "$2" >/dev/null 2>&1 &', LISTENER, str(port), child)
+    eventually(lambda: shell(host, "pgrep -f '^perl -e'", check=False), what="the stranger")
+    run = site.run()
+    shell(host, "pkill -f '^perl -e' || :")
+    assert (run.code, run.outcomes) == (4, {"host1": "failed"})
+    assert "is answered by pid " in run.finished["host1"]["failure"]["message"]
+
+
+# -- the way back --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", HOSTS)
+def test_a_unit_that_systemd_cannot_read_is_replaced(site: Site, where: str) -> None:
+    host, name = site.lab.hosts[HOSTS[where]], f"unreadable-{where}"
+    deploy(site, version(name, sleeper(site)), hosts=where)
+    shell(
+        host,
+        'head -c 2000 /dev/urandom >"/etc/systemd/system/$1.service"; systemctl daemon-reload',
+        name,
+    )
+    assert site.run().outcomes == {where: "changed"}
+    assert site.run().outcomes == {where: "unchanged"}
+    assert unit(host, name)["ActiveState"] == "active"
+
+
+def test_a_unit_that_is_broken_while_its_release_is_on_trial_is_undone(site: Site) -> None:
+    host, name = site.lab.hosts[0], "broken-on-trial"
+    deploy(site, version(name, sleeper(site)))
+    first = current(host, name)
+    with still(site, "verify.after", "-e", "v=2") as run:
+        shell(host, 'echo "[Install" >"/etc/systemd/system/$1.service"; systemctl daemon-reload', name)
+        run.go_on()
+        ended = run.end()
+    assert (ended.code, ended.outcomes) == (1, {"host1": "reverted"})
+    assert runs(host, name) == current(host, name) == first
+    assert site.run().outcomes == {"host1": "unchanged"}
+
+
+def test_a_folder_that_was_deleted_is_deployed_again(site: Site) -> None:
+    host, name = site.lab.hosts[0], "deleted"
+    deploy(site, version(name, sleeper(site)))
+    shell(host, 'rm -rf "/opt/$1"', name)
+    assert site.run().outcomes == {"host1": "changed"}
+    assert runs(host, name) == current(host, name)
+    assert site.run().outcomes == {"host1": "unchanged"}
+
+
+@pytest.mark.parametrize("where", HOSTS)
+def test_systemd_that_executes_itself_anew_costs_no_release(site: Site, where: str) -> None:
+    host, name = site.lab.hosts[HOSTS[where]], f"anew-{where}"
+    deploy(site, version(name, sleeper(site)), hosts=where)
+    loop = "/run/reexec-goes-on"
+    shell(
+        host,
+        ': >"$1"; setsid sh -c "while [ -e $1 ]; do systemctl daemon-reexec; sleep 0.4; done" '
+        ">/dev/null 2>&1 &",
+        loop,
+    )
+    try:
+        for number in range(2, 5):
+            run = site.run("-e", f"v={number}")
+            assert (run.code, run.outcomes) == (0, {where: "changed"}), run
+            assert environ(host, name)["V"] == str(number)
+            assert runs(host, name) == current(host, name)
+    finally:
+        shell(host, 'rm "$1"', loop)
+    eventually(lambda: site.run("-e", "v=4").outcomes == {where: "unchanged"}, what="an unchanged host")
+
+
+# -- what others can hold or change --------------------------------------------------------------------------
+
+
+def test_a_service_cannot_hold_the_mutex(site: Site) -> None:
+    """As root even, for which the modes of folders are no wall: it tries, and says what came of that."""
+    host, name = site.lab.hosts[0], "holder"
+    holds = script(
+        site,
+        "holds",
+        'flock /var/lib/deployer/holder/mutex echo "it holds" || echo "it does not"\nexec sleep infinity',
+    )
+    deploy(site, version(name, holds, user="root"))
+    assert shell(host, 'stat -c "%a %U" /var/lib/deployer').strip() == "700 root"
+    assert "it does not" in shell(host, 'journalctl -u "$1" -o cat --no-pager', name)
+    assert site.run("-e", "v=2").outcomes == {"host1": "changed"}
+
+
+def test_a_host_whose_folders_everybody_could_read_is_mended(site: Site) -> None:
+    host, name = site.lab.hosts[0], "mended"
+    deploy(site, version(name, sleeper(site)))
+    shell(host, 'chmod 755 /var/lib/deployer "/var/lib/deployer/$1"', name)
+    assert site.run("-e", "v=2").outcomes == {"host1": "changed"}
+    assert shell(host, "stat -c %a /var/lib/deployer").strip() == "700"
+
+
+def test_a_mutex_that_is_held_ends_a_run_with_a_cause_and_not_the_way_back(site: Site) -> None:
+    host, name = site.lab.hosts[0], "held"
+    deploy(site, version(name, sleeper(site)))
+    first = current(host, name)
+    with LiveRun(site, "-e", "v=2", "-e", "trial=100s", "--deadline", "4s") as run:
+        run.wait_for("release_switched", service=name)
+        file = f"/var/lib/deployer/{name}/mutex"
+        shell(host, 'setsid flock "$1" sleep 70 >/dev/null 2>&1 & echo $! >/run/holder', file)
+        os.kill(run.pid, signal.SIGKILL)
+        run.end()
+    eventually(
+        lambda: not exists(host, f"/var/lib/deployer/{name}/transaction"), seconds=60, what="the way back"
+    )
+    assert runs(host, name) == current(host, name) == first
+    held = site.run("-e", "v=2")
+    assert held.code == 1
+    assert held.finished["host1"]["failure"]["cause"] == "mutex_held"
+    assert f"fuser -v {file}" in held.finished["host1"]["failure"]["message"]
+    shell(host, 'fuser -k "$1" || pkill -f "flock $1"', file, check=False)
+
+
+def test_folders_that_a_user_owns_are_refused_with_what_to_type(site: Site) -> None:
+    host, name = site.lab.hosts[0], "others"
+    deploy(site, version(name, sleeper(site)))
+    shell(host, 'chown -R others "/opt/$1"', name)
+    for words in (("run", "site.yml", "--json", "-e", "v=2"), ("rollback", "site.yml", "--json")):
+        run = site.deployer(*words)
+        failure = run.finished["host1"]["failure"]
+        assert (run.code, failure["cause"]) == (1, "not_roots")
+        assert f"chown -R root:root /opt/{name}" in failure["hint"]
+    shell(host, 'chown -R root:root "/opt/$1"', name)
+    assert site.run("-e", "v=2").outcomes == {"host1": "changed"}
+
+
+def test_a_folder_of_somebody_else_is_not_given_to_the_service(site: Site) -> None:
+    host, name = site.lab.hosts[0], "foreign"
+    shell(host, 'mkdir -p "/var/lib/$1"; echo kept >"/var/lib/$1/file"', name)
+    site.write([version(name, sleeper(site))], hosts="host1", vars={"v": 1, "trial": "300ms"})
+    run = site.run()
+    assert (run.code, run.finished["host1"]["failure"]["cause"]) == (1, "not_ours")
+    assert shell(host, 'stat -c %U "/var/lib/$1" "/var/lib/$1/file"', name).split() == ["root", "root"]
+    shell(host, 'rm -r "/var/lib/$1"', name)
+
+
+def test_the_environment_is_for_root_and_the_user_alone(site: Site) -> None:
+    host, name = site.lab.hosts[0], "shared-group"
+    shell(host, 'useradd --system -g users -M "$1"', name)
+    deploy(site, version(name, script(site, "reads", "cat .env >/dev/null && exec sleep infinity")))
+    owner, group, mode = shell(host, 'stat -c "%U %G %a" "/opt/$1/current/.env"', name).split()
+    assert (owner, group, mode) == ("root", f"deployer-{name}", "640")
+    assert shell(host, 'getent group "$1"', group).strip().split(":")[3] == name
+    assert active(host, name) == "active"
+
+
+def test_a_path_in_the_environment_is_not_roots(site: Site) -> None:
+    """The hooks are root's; a program that its user plants must not be one of theirs."""
+    host, name = site.lab.hosts[0], "planted"
+    path = f"/var/lib/{name}/bin:/usr/bin:/bin"
+    plants = script(
+        site,
+        "plants",
+        f"/bin/mkdir -p /var/lib/{name}/bin\n"
+        f"for tool in systemctl sync sleep mkdir rm; do\n"
+        f"  printf '#!/bin/sh\\nid -u >/var/lib/{name}/ran\\n' >/var/lib/{name}/bin/$tool\n"
+        f"  /bin/chmod 755 /var/lib/{name}/bin/$tool\n"
+        f"done\n"
+        f"exec /bin/sleep 2",
+    )
+    site.write([task(name, plants, environment={"PATH": path})], hosts="host1")
+    assert site.run().code == 0
+    eventually(lambda: int(unit(host, name)["NRestarts"]) >= 2, seconds=20, what="two restarts")
+    assert not exists(host, f"/var/lib/{name}/ran")
+    shell(host, 'systemctl stop "$1"', name)
+    assert not exists(host, f"/var/lib/{name}/ran")
