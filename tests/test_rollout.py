@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import pytest
@@ -389,8 +390,9 @@ def test_hosts_that_were_changed_go_back_when_the_play_says_so(fleet: Fleet) -> 
         )
         assert results[name] == expected
         names = fleet.host(name).names()
-        back = ["connect", "observe", "lock", "switch", "connect", "connect", "commit"]
-        assert names[names.index("commit") + 1 :] == back  # and the release that is back was asked
+        back = ["connect", "observe", "lock", "switch", "connect", "commit"]
+        after = names[names.index("commit") + 1 :]
+        assert [name for name, _ in groupby(after)] == back  # and the release that is back was asked
         assert [args[6] for script, args in fleet.host(name).ran if script == "switch"] == [
             "deploy",
             "rollback",

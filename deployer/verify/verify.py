@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _BY_HAND = 15.0  # seconds that a restart by hand may take
 _MOMENT = 0.2  # seconds between two looks at one
+_LOOKS = 10  # or more, in a window that `interval` alone would leave with fewer
+_GOLDEN = (5**0.5 - 1) / 2
 
 
 class UnhealthyError(HostError):
@@ -42,30 +44,51 @@ class Clock:
 
 @dataclass(slots=True)
 class Patience:
-    """Compose's health rules: failures in the start period do not count, then `retries` in a row do."""
+    """How long answers are waited for, and how often they are asked for.
+
+    The start period is Compose's: failures in it do not count, and the first good answer ends it.  After it,
+    `retries` failures are the end.  They are counted in all, not in a row: whoever falls over and gets up for
+    ever would never have that many in a row.
+    """
 
     check: Healthcheck
     started: float  # seconds, on the clock that `after` is told
     attempts: int = 0
     failures: int = 0
     answered: bool = False
+    good_since: float | None = None  # when the first of the good answers came that no bad one has followed
 
     def after(self, answer: Answer, now: float) -> bool:
         """Take in one answer; False when patience is at its end."""
         self.attempts += 1
         if answer.healthy:
-            self.answered, self.failures = True, 0
-        elif self.answered or now - self.started >= self.check.start_period:
-            self.failures += 1
+            self.answered = True
+            if self.good_since is None:
+                self.good_since = now
+        else:
+            self.good_since = None
+            if self.answered or now - self.started >= self.check.start_period:
+                self.failures += 1
         return self.failures < self.check.retries
+
+    def left(self, now: float) -> float:
+        """Seconds for which answers must go on to be good."""
+        since = now if self.good_since is None else self.good_since
+        return since + self.check.stay_up - now
 
     def pause(self, now: float) -> float:
         """Seconds until the next attempt."""
+        check = self.check
+        if self.good_since is not None and check.test is not None:
+            # Many looks in the window, and never at an even pace: a service that is well for a part of every
+            # second would be asked in the same part of each.  Multiples of the golden ratio fall everywhere.
+            longest = min(check.interval, max(check.start_interval, check.stay_up / _LOOKS))
+            return longest * (1 + self.attempts * _GOLDEN % 1) / 2
         elapsed = now - self.started
-        if self.answered or elapsed >= self.check.start_period:
-            return self.check.interval
+        if self.answered or elapsed >= check.start_period:
+            return check.interval
         # A quick start is seen quickly, and a slow one is not asked ten times a second.
-        return min(max(self.check.start_interval, elapsed / 4), self.check.interval)
+        return min(max(check.start_interval, elapsed / 4), check.interval)
 
 
 def verify(
@@ -78,9 +101,10 @@ def verify(
     emit: Listener,
     clock: Clock,
 ) -> UnitState:
-    """Wait until the process that `state` shows is healthy and `stay_up` old; the unit of the one that is.
+    """Wait until the process that `state` shows has answered well for `stay_up`, without a break.
 
-    Whether it is still that process is checked again, on the host, by the commit.
+    Returns the unit with that process, or with one that its operator started instead; whether that still runs is
+    checked again, on the host, by the commit.
 
     Raises:
         UnhealthyError: patience ended, or the main process did.
@@ -88,9 +112,8 @@ def verify(
 
     """
     emit(StageStarted(host=host, stage="verify", service=service.name))
-    check = service.healthcheck
     started = clock.now()
-    patience = Patience(check=check, started=started)
+    patience = Patience(check=service.healthcheck, started=started)
     prober = _prober(remote, host, service, redact, emit)
     if state.main_pid == 0:
         raise _died(service, state, "")
@@ -112,7 +135,7 @@ def verify(
         if enough:
             message = f"not healthy after {patience.attempts} attempts in {now - started:.1f} s"
             raise UnhealthyError("unhealthy", message, service=service.name, answer=answer.detail)
-        left = started + check.stay_up - now
+        left = patience.left(now)
         if answer.healthy and left <= 0:
             return state
         # The last answer before a commit is always a fresh one, at the end of the window.

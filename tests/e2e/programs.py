@@ -21,6 +21,28 @@ def script(site: Site, name: str, text: str, *, shell: str = "/bin/sh") -> str:
     return name
 
 
+FLAPPING = """
+exec perl -MIO::Socket::INET -MTime::HiRes=time -e '
+  my $server = IO::Socket::INET->new(Listen => 9, LocalPort => $ENV{PORT}, ReuseAddr => 1) or die $!;
+  my $began;
+  while (my $caller = $server->accept) {
+    my $request = <$caller>;
+    $began //= time;
+    my $past = time - $began;
+    my $status = $past - int($past) < 0.3 ? "200 OK" : "503 Not Now";
+    print $caller "HTTP/1.1 $status\\r\\nContent-Length: 0\\r\\n\\r\\n";
+    close $caller;
+  }
+'
+"""
+"""Answers well for 300 ms of every second, from the first question on."""
+
+
+def flapper(site: Site) -> str:
+    """A service that is well now and then, for ever."""
+    return script(site, "flapper", FLAPPING)
+
+
 def sleeper(site: Site) -> str:
     """A service that does nothing, and stays up."""
     return script(site, "sleeper", "exec sleep infinity")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.machine import current, health, main_pid, shell, sshd_with
 from tests.e2e.observed import active
-from tests.e2e.programs import script, sleeper, task
+from tests.e2e.programs import flapper, script, sleeper, task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -233,6 +233,26 @@ def test_without_a_health_test_a_service_has_to_stay_up(site: Site, lab: Lab) ->
     assert (first.code, first.outcomes) == (1, {"host1": "failed"})
     assert failure(first, "host1")["cause"] in {"crashed", "not_running"}
     assert active(host, "health-brief") in {"inactive", "failed"}
+
+
+def test_a_release_that_is_well_now_and_then_goes_back(site: Site, lab: Lab) -> None:
+    host, url = lab.hosts[0], "http://127.0.0.1:25315/health"
+    keys: dict[str, Any] = {"environment": {"PORT": "25315"}, "INTERVAL": "1s"}
+    site.write([asked("health-flaps", site.binary("1.0.0"), url, **keys)], hosts="host1")
+    assert site.run().code == 0
+    before = current(host, "health-flaps")
+    flaps = asked("health-flaps", flapper(site), url, RETRIES=5, STAY_UP="3s", **keys)
+    site.write([flaps], hosts="host1")
+
+    run = site.run()
+
+    assert (run.code, run.outcomes) == (1, {"host1": "reverted"}), run.finished
+    found = failure(run, "host1")
+    assert (found["cause"], found["evidence"]["answer"]) == ("unhealthy", "503")
+    assert "200" in details(run, "health-flaps")
+    assert current(host, "health-flaps") == before
+    assert health(host, 25315)["version"] == "1.0.0"
+    assert run.finished["host1"]["seconds"] < 40
 
 
 # -- servers that forbid forwarding ---------------------------------------------------------------------

@@ -79,28 +79,62 @@ def trial() -> Trial:
 
 
 @pytest.mark.parametrize(
-    ("stay_up", "interval", "asked"),
+    ("stay_up", "interval", "least", "most"),
     [
-        (3.0, 1.0, [0, 1, 2, 3]),
-        (2.5, 1.0, [0, 1, 2, 2.5]),  # the last answer is a fresh one, at the end of the window
-        (3.0, 5.0, [0, 3]),
-        (0.0, 1.0, [0]),
+        (3.0, 1.0, 10, 22),
+        (3.0, 0.2, 15, 32),  # `interval` is shorter than a tenth of the window
+        (3.0, 5.0, 10, 22),  # and longer than all of it
+        (60.0, 5.0, 13, 26),
+        (0.2, 1.0, 3, 6),  # not more often than at the start
+        (0.0, 1.0, 1, 1),
     ],
 )
 def test_a_service_must_stay_healthy_for_the_whole_window(
-    trial: Trial, stay_up: float, interval: float, asked: list[float]
+    trial: Trial, stay_up: float, interval: float, least: int, most: int
 ) -> None:
     trial.verify(stay_up=stay_up, interval=interval)
-    assert trial.asked == asked
-    assert trial.time.now == stay_up
-    assert [probe.healthy for probe in trial.probes()] == [True] * len(asked)
+    assert trial.asked[0] == 0
+    assert trial.asked[-1] == trial.time.now == pytest.approx(stay_up)  # the last answer is a fresh one
+    assert least <= len(trial.asked) <= most
+    assert [probe.healthy for probe in trial.probes()] == [True] * len(trial.asked)
+    assert all(pause <= interval for pause in trial.time.slept)
 
 
-def test_a_late_answer_after_the_window_is_enough(trial: Trial) -> None:
+def test_the_window_begins_with_the_first_good_answer(trial: Trial) -> None:
     trial.answer(lambda now: OK if now >= 5 else SICK)
     trial.verify(stay_up=3.0, start_period=10.0)
-    assert trial.asked[-1] == trial.time.now
-    assert [probe.healthy for probe in trial.probes()].count(True) == 1
+    first = next(when for when in trial.asked if when >= 5)
+    assert trial.asked[-1] == trial.time.now == pytest.approx(first + 3.0)
+
+
+def test_a_bad_answer_begins_the_window_anew(trial: Trial) -> None:
+    trial.answer(lambda now: SICK if 2 <= now < 2.6 else OK)
+    trial.verify(stay_up=3.0, interval=1.0)
+    back = next(when for when in trial.asked if when >= 2.6)
+    assert trial.time.now == pytest.approx(back + 3.0)
+
+
+@pytest.mark.parametrize("begins", [0.0, 5.0], ids=["at once", "late"])
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        (0.3, 0.7),
+        (0.7, 0.3),
+        (0.05, 0.95),
+        (0.2, 0.1),  # as long as the shortest window's tenth
+        (1.0, 1.0),  # twice the interval
+        (2.5, 0.5),  # nearly as long as the window
+    ],
+)
+def test_a_service_that_is_well_now_and_then_is_not_well_and_does_not_take_for_ever(
+    trial: Trial, good: float, bad: float, begins: float
+) -> None:
+    """Asked once a second, one that is well for a part of every second looks well all the time."""
+    trial.answer(lambda now: OK if now >= begins and (now - begins) % (good + bad) < good else SICK)
+    with pytest.raises(UnhealthyError) as caught:
+        trial.verify(stay_up=3.0, interval=1.0, retries=30, start_period=10.0)
+    assert caught.value.cause == "unhealthy"
+    assert trial.time.now <= 10.0 + 30 * (3.0 + 1.0)
 
 
 def test_without_a_test_the_service_only_has_to_stay_up(trial: Trial) -> None:
@@ -143,17 +177,22 @@ def test_patience_ends_soon_after_the_start_period(trial: Trial) -> None:
     assert trial.time.now < 14.0
 
 
-def test_one_good_answer_forgives_the_failures_before(trial: Trial) -> None:
-    trial.answer(lambda now: OK if now % 3 == 0 else SICK)
-    trial.verify(start_period=0.0, retries=3, stay_up=9.0)
-    assert trial.time.now == 9.0
+def test_a_good_answer_does_not_forgive_the_failures_before(trial: Trial) -> None:
+    trial.answer(lambda now: OK if 3 <= now < 6 else SICK)
+    with pytest.raises(UnhealthyError) as caught:
+        trial.verify(start_period=0.0, retries=5, interval=1.0, stay_up=9.0)
+    bad = [probe.healthy for probe in trial.probes()].count(False)
+    assert bad == 5
+    assert trial.time.now < 9
+    assert caught.value.message.startswith("not healthy after ")
 
 
 def test_the_first_good_answer_ends_the_start_period(trial: Trial) -> None:
     trial.answer(lambda now: OK if now == 0 else SICK)
     with pytest.raises(UnhealthyError):
-        trial.verify(start_period=100.0, retries=2, stay_up=60.0)
-    assert trial.asked == [0, 1, 2]
+        trial.verify(start_period=100.0, retries=2, stay_up=60.0, interval=1.0)
+    assert len(trial.asked) == 3
+    assert trial.time.now < 3
 
 
 def test_a_starting_service_is_asked_less_often_the_longer_it_takes(trial: Trial) -> None:
@@ -287,7 +326,7 @@ def test_where_forwarding_is_forbidden_the_host_is_asked_once_and_then_its_own_t
         ]
     )
     trial.host.says["probe"] = lambda _args: next(replies)
-    trial.verify(stay_up=1.2, start_interval=0.4, interval=0.4)
+    trial.verify(stay_up=0.2, start_interval=0.4, interval=0.4)
     assert len(trial.asked) == 1
     assert sum(isinstance(event, ProbeFellBack) for event in trial.events) == 1
     args = ("http", "2", "http://127.0.0.1:8080/health", "127.0.0.1", "8080", "/health")
