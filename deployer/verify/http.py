@@ -31,8 +31,8 @@ def get(channel: TcpChannel, test: HttpTest, *, timeout: float) -> tuple[int, st
         http.client.HTTPException: what came is not HTTP.
 
     """
-    deadline = time.monotonic() + timeout
-    stream = _Tls(channel, test.host) if test.tls else channel
+    timed = _Timed(channel, time.monotonic() + timeout)
+    stream = _Tls(timed, test.host) if test.tls else timed
     host = f"[{test.host}]" if ":" in test.host else test.host
     default = 443 if test.tls else 80
     place = host if test.port == default else f"{host}:{test.port}"
@@ -43,10 +43,6 @@ def get(channel: TcpChannel, test: HttpTest, *, timeout: float) -> tuple[int, st
     stream.sendall(request.encode("ascii"))
     received = bytearray()
     while len(received) < _ENOUGH and not _is_whole(received):
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        channel.settimeout(left)
         piece = stream.recv(_ENOUGH)
         if not piece:
             break
@@ -83,10 +79,37 @@ class _Answer:
         return io.BytesIO(self._content)
 
 
+class _Timed:
+    """A channel whose waits all end at one time, however many there are.
+
+    With a time for each of them, a server that says a byte now and then is waited for without end; and one
+    answer over TLS takes many, of which most bring nothing that its caller sees.
+    """
+
+    def __init__(self, channel: TcpChannel, deadline: float) -> None:
+        self._channel = channel
+        self._deadline = deadline
+
+    def sendall(self, data: bytes) -> None:
+        for start in range(0, len(data), _ENOUGH):
+            self._wait_no_longer()
+            self._channel.sendall(data[start : start + _ENOUGH])
+
+    def recv(self, size: int) -> bytes:
+        self._wait_no_longer()
+        return self._channel.recv(size)
+
+    def _wait_no_longer(self) -> None:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._channel.settimeout(left)
+
+
 class _Tls:
     """TLS over something that is not a socket."""
 
-    def __init__(self, channel: TcpChannel, host: str) -> None:
+    def __init__(self, channel: _Timed, host: str) -> None:
         context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

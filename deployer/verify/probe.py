@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import re
 import ssl
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -106,12 +107,14 @@ def ask_forwarded(
         HostError: the connection was lost.
 
     """
+    until = time.monotonic() + timeout  # for all of it: to connect, to ask, and to hear the answer
     try:
         channel = remote.connect_tcp(test.host, test.port, timeout=timeout)
         try:
             if isinstance(test, TcpTest):
                 return Answer(healthy=True, detail="connected")
-            return _http_answer(*over_ssh.get(channel, test, timeout=timeout), redact)
+            left = until - time.monotonic()
+            return _http_answer(*over_ssh.get(channel, test, timeout=left), redact)
         finally:
             channel.close()
     except TimeoutError:

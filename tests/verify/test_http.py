@@ -273,3 +273,64 @@ def test_a_server_that_is_silent_in_the_handshake_is_left_in_time() -> None:
 def test_a_server_that_is_silent_after_the_handshake_is_left_in_time(tls: ssl.SSLContext) -> None:
     with serving(saying(stay=True), tls=tls) as port, pytest.raises(TimeoutError):
         ask(port, tls=True)
+
+
+def dripping(context: ssl.SSLContext, *, said: bytes, size: int, pause: float = 0.05) -> Talk:
+    """A server of TLS whose bytes come `size` at a time once it has said `said` bytes, and never end."""
+
+    def talk(connection: socket.socket) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        secure = context.wrap_bio(incoming, outgoing, server_side=True)
+        whole = True
+
+        def send() -> None:
+            content = outgoing.read()
+            for start in range(0, len(content), size if not whole else len(content) or 1):
+                connection.sendall(content[start : start + (len(content) if whole else size)])
+                if not whole:
+                    time.sleep(pause)
+
+        if said == b"":  # from the handshake on
+            whole = False
+        while True:
+            try:
+                secure.do_handshake()
+            except ssl.SSLWantReadError:
+                send()
+                incoming.write(connection.recv(65536))
+            else:
+                break
+        send()
+        whole = False
+        secure.write(said)
+        send()
+        while True:  # a record with one byte each
+            secure.write(b"x")
+            send()
+
+    return talk
+
+
+@pytest.mark.parametrize(
+    ("said", "size"),
+    [
+        (b"", 1),  # the handshake, byte by byte
+        (HEAD, 1),  # the answer, byte by byte
+        (HEAD, 65536),  # the answer, record by record
+        (HEAD + b"Content-Length: 100000\r\n\r\n", 65536),
+    ],
+    ids=["handshake", "bytes", "records", "body"],
+)
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.MAXIMUM_SUPPORTED], ids=str)
+def test_a_server_that_drips_over_tls_is_left_in_time(
+    tls: ssl.SSLContext, said: bytes, size: int, version: ssl.TLSVersion
+) -> None:
+    tls.maximum_version = version
+    try:
+        began = time.monotonic()
+        with serving(dripping(tls, said=said, size=size)) as port:
+            with pytest.raises(TimeoutError):
+                ask(port, tls=True)
+            assert time.monotonic() - began < TIMEOUT * 2
+    finally:
+        tls.maximum_version = ssl.TLSVersion.MAXIMUM_SUPPORTED
