@@ -210,7 +210,7 @@ def test_a_patch_that_does_not_give_the_binary_leaves_nothing_behind(
 @pytest.mark.parametrize(
     ("encoding", "payload", "cause"),
     [
-        ("plain", BINARY[:-1] + b"!", "digest_mismatch"),
+        ("plain", BINARY[:-1] + bytes([BINARY[-1] ^ 1]), "digest_mismatch"),  # never the right byte
         ("plain", BINARY[:-1], "digest_mismatch"),
         ("plain", b"", "digest_mismatch"),
         ("gzip", gzip.compress(BINARY, 1)[:-100], "cannot_write"),
