@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from click.core import ParameterSource
 
-from deployer import __version__
+from deployer import __version__, streams
 from deployer.errors import LoadError, Problem
 from deployer.outcome import ExitCode
 
@@ -420,11 +420,15 @@ def _note(text: str) -> None:
 def main() -> None:
     """Run the command line.  Every expected error ends here, and none is a traceback."""
     gc.disable()  # until hosts are asked: what start-up makes is no garbage, and a search takes time
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: CI cancels with it
+    # CI cancels with SIGTERM, and a terminal that is closed sends SIGHUP.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup`, or a shell's `&`
+            signal.signal(number, signal.default_int_handler)
     try:
         sys.exit(cli.main(standalone_mode=False, prog_name="deployer"))
     except click.UsageError as error:
-        error.show()
+        with suppress(OSError, ValueError):
+            error.show()
         sys.exit(ExitCode.USAGE)
     except click.ClickException as error:
         _print([Problem(message=error.format_message())])
@@ -433,7 +437,7 @@ def main() -> None:
         _print(error.problems)
         sys.exit(ExitCode.USAGE)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("deployer: interrupted; nothing was changed", err=True)
+        _note("interrupted; nothing was changed")
         sys.exit(ExitCode.INTERRUPTED)
     except Exception as error:
         if os.environ.get("DEPLOYER_DEBUG"):
@@ -454,6 +458,7 @@ def command() -> NoReturn:
 
     Threads that may still work on hosts are not waited for, and Python need not take itself apart.
     """
+    streams.have_all()
     try:
         main()
     except SystemExit as ended:
@@ -465,7 +470,8 @@ def command() -> NoReturn:
 
 
 def _print(problems: tuple[Problem, ...] | list[Problem]) -> None:
-    for problem in problems:
-        click.echo(f"error: {problem}", err=True)
-    if len(problems) > 1:
-        click.echo(f"{len(problems)} errors; no host was contacted", err=True)
+    with suppress(OSError, ValueError):  # the exit code is told even when nobody can be told why
+        for problem in problems:
+            click.echo(f"error: {problem}", err=True)
+        if len(problems) > 1:
+            click.echo(f"{len(problems)} errors; no host was contacted", err=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -289,6 +291,77 @@ def test_a_run_whose_output_is_closed_ends_with_its_own_exit_code(site: Path) ->
         done = start(site, "run", "site", stdout=pipe)
     assert done.stderr == "deployer: no more output (Broken pipe); the run goes on\n"
     assert done.returncode == ExitCode.UNREACHABLE
+
+
+def start_with(redirections: str, site: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """As a shell starts it with these."""
+    return subprocess.run(
+        ["sh", "-c", f'exec "$@" {redirections}', "sh", sys.executable, "-m", "deployer", *words],
+        cwd=site,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--version"],
+        ["--help"],
+        ["validate", "site"],
+        ["validate", "nope.yml"],
+        ["rnu"],
+        ["run", "site"],
+        ["run", "site", "--json"],
+        ["run", "site", "--step"],
+        ["run", "site", "-b", "-K"],
+        ["releases", "site"],
+    ],
+    ids=" ".join,
+)
+def test_a_closed_stream_is_as_one_on_dev_null(site: Path, closed: str, words: list[str]) -> None:
+    (site / "inventories/site.ini").write_text("web1 ansible_host=127.0.0.1 ansible_port=1\n")
+    (site / "server").write_text("#!/bin/sh\n")
+    (site / "site.yml").write_text(
+        "- hosts: all\n  tasks:\n    - service: {name: app, binary: server, user: nobody}\n"
+    )
+    usual = {"<&-": "</dev/null", ">&-": ">/dev/null", "2>&-": "2>/dev/null"}
+    expected = start_with(" ".join(usual[each] for each in closed.split()), site, *words)
+    done = start_with(closed, site, *words)
+    assert done.returncode == expected.returncode, done.stderr
+    assert "Traceback" not in done.stderr
+    if "run" not in words:  # whose lines have times
+        assert (done.stdout, done.stderr) == (expected.stdout, expected.stderr)
+    assert len(done.stdout.splitlines()) == len(expected.stdout.splitlines())
+    assert len(done.stderr.splitlines()) == len(expected.stderr.splitlines())
+
+
+def test_the_number_of_a_closed_stream_is_not_given_to_a_socket(site: Path) -> None:
+    """What the program says to nobody is not said to a host."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        heard: list[bytes] = []
+
+        def listen() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.settimeout(10)
+                connection.sendall(b"no server of SSH\r\n" * 2)
+                while piece := connection.recv(65536):
+                    heard.append(piece)
+
+        thread = threading.Thread(target=listen, daemon=True)
+        thread.start()
+        port = listener.getsockname()[1]
+        (site / "inventories/site.ini").write_text(f"web1 ansible_host=127.0.0.1 ansible_port={port}\n")
+        done = start_with("<&- >&- 2>&-", site, "run", "site", "--json")
+        thread.join(10)
+    assert done.returncode == ExitCode.UNREACHABLE
+    assert b"run_started" not in b"".join(heard)
+    assert b"".join(heard).startswith(b"SSH-2.0-")
 
 
 def test_a_bug_is_told_as_one_line_unless_somebody_debugs_it(site: Path) -> None:
