@@ -57,8 +57,9 @@ def begin_to_load(options: LoadOptions, *, environ: Mapping[str, str]) -> Callab
 def _load_and_end(options: LoadOptions, environ: Mapping[str, str], writer: int) -> NoReturn:
     """The other process; its end is not Python's, for what it was forked from goes on."""
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)  # there is nothing to tidy up
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)  # there is nothing to tidy up
         told: Loaded | tuple[Problem, ...]
         try:
             told = _load(options, environ)

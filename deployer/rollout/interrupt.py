@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while hosts are worked on: they are counted, and the rollout looks at the count."""
+"""Ctrl-C, SIGTERM and SIGHUP while hosts are worked on are counted, and the rollout looks at the count."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)  # CI cancels with SIGTERM
+_GONE = signal.SIGHUP  # the terminal was closed, or the connection to it was lost
 
 
 @dataclass(slots=True)
@@ -39,17 +40,25 @@ class Interrupt:
 
 @contextmanager
 def heeding(interrupt: Interrupt) -> Iterator[None]:
-    """Let signals ask for an end instead of raising; from the third on they end the process on the spot."""
+    """Let signals ask for an end instead of raising; from the third on they end the process on the spot.
 
-    def handle(_signal: int, _frame: FrameType | None) -> None:
+    A terminal that is gone asks once at most: it tells twice, by the shell and by the kernel, and there is
+    nobody who would have lost patience.
+    """
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if number == _GONE and interrupt:
+            return
         interrupt.request()
         if interrupt.twice:
-            for number in before:
-                signal.signal(number, signal.SIG_DFL)
+            for each in before.keys() - {_GONE}:
+                signal.signal(each, signal.SIG_DFL)
 
-    # What is ignored stays so: a shell without job control starts `deployer ... &` that way.
+    # What is ignored stays so: a shell without job control starts `deployer ... &` that way, and nohup does.
     before = {
-        number: handler for number in _SIGNALS if (handler := signal.getsignal(number)) is not signal.SIG_IGN
+        number: handler
+        for number in (*_SIGNALS, _GONE)
+        if (handler := signal.getsignal(number)) is not signal.SIG_IGN
     }
     for number in before:
         signal.signal(number, handle)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -185,7 +188,7 @@ def test_a_bad_release_ends_at_the_canary(six: Six) -> None:
 # -- interrupts ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize(("bad", "end"), [((), "C"), (("host1", "host2"), "R")], ids=["good", "bad"])
 def test_after_the_first_signal_hosts_in_flight_finish_or_go_back_and_no_other_starts(
     six: Six, number: signal.Signals, bad: tuple[str, ...], end: str
@@ -201,6 +204,40 @@ def test_after_the_first_signal_hosts_in_flight_finish_or_go_back_and_no_other_s
     assert len(run.named("run_interrupted")) == len(run.named("run_finished")) == 1
     upgraded = {"host1", "host2"} - {*bad}
     assert six.versions() == {name: "2.0.0" if name in upgraded else "1.0.0" for name in six.hosts}
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]], ids=["console", "json"])
+@pytest.mark.parametrize(("bad", "end"), [((), "C"), (("host1", "host2"), "R")], ids=["good", "bad"])
+def test_when_its_terminal_is_closed_hosts_in_flight_finish_or_go_back_and_no_other_starts(
+    six: Six, words: list[str], bad: tuple[str, ...], end: str
+) -> None:
+    """Nothing can be written any more then, to standard output or error."""
+    six.upgrade(*bad, check=QUICK | {"stay_up": "2s"}, serial=2, on_failure="continue")
+    terminal, screen = os.openpty()
+    process = subprocess.Popen(
+        [
+            *("setsid", "--ctty", sys.executable, "-m", "deployer", "run", "site.yml", *words),
+            *("-i", str(six.site.lab.inventory)),
+        ],
+        cwd=six.site.folder,
+        stdin=screen,
+        stdout=screen,
+        stderr=screen,
+    )
+    os.close(screen)
+    shown = b""
+    asked = b"health_probed" if words else b"checking health"
+    while shown.count(asked) < 2:
+        assert select.select([terminal], [], [], 60)[0], shown
+        shown += os.read(terminal, 65536)
+    os.close(terminal)
+    assert process.wait(120) == 130, shown
+    upgraded = {"host1", "host2"} - {*bad}
+    assert six.versions() == {name: "2.0.0" if name in upgraded else "1.0.0" for name in six.hosts}
+    history = six.site.deployer("history", "site.yml", "--json", "-n", "1")
+    record = json.loads(history.stdout.splitlines()[0])
+    assert record["exit_code"] == 130
+    assert {name: host["outcome"] for name, host in record["hosts"].items()} == on(f"{end} {end} - - - -")
 
 
 def test_a_signal_ends_a_pause(six: Six) -> None:

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -151,19 +152,85 @@ def test_a_signal_asks_and_raises_nothing(number: signal.Signals) -> None:
     assert signal.getsignal(number) is before
 
 
-def test_a_signal_that_is_ignored_stays_so() -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+@pytest.mark.parametrize("before", [None, signal.SIGINT, signal.SIGTERM])
+def test_a_terminal_that_is_closed_asks_once_however_often_it_tells(before: signal.Signals | None) -> None:
+    usual = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    interrupt = Interrupt()
+    try:
+        with heeding(interrupt):
+            if before:
+                os.kill(os.getpid(), before)
+            for _ in range(3):
+                os.kill(os.getpid(), signal.SIGHUP)
+            assert interrupt.count == 1
+            os.kill(os.getpid(), signal.SIGTERM)  # somebody does want it to end
+            assert interrupt.twice
+            os.kill(os.getpid(), signal.SIGHUP)  # and still has the end that is told
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, usual)
+
+
+@pytest.mark.parametrize("ignored", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_that_is_ignored_stays_so(ignored: signal.Signals) -> None:
+    before = signal.signal(ignored, signal.SIG_IGN)
     try:
         with heeding(Interrupt()) as _:
-            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+            assert signal.getsignal(ignored) is signal.SIG_IGN
             assert signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(ignored, before)
 
 
-def test_before_hosts_are_worked_on_an_interrupt_ends_it_at_once() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_before_hosts_are_worked_on_an_interrupt_ends_it_at_once(number: signal.Signals) -> None:
     program = (
-        "import os; from deployer import cli; cli.cli.main = lambda **_: os.kill(os.getpid(), 2); cli.main()"
+        "import os; from deployer import cli; "
+        f"cli.cli.main = lambda **_: os.kill(os.getpid(), {int(number)}); cli.main()"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (130, "deployer: interrupted; nothing was changed\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_while_the_program_is_imported_an_interrupt_is_no_traceback(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    click = tmp_path / "click"  # the first that it imports
+    click.mkdir()
+    (click / "__init__.py").write_text(f"import os\nos.kill(os.getpid(), {int(number)})\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "deployer", "--version"],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{Path.cwd()}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "deployer: interrupted; nothing was changed\n"
+
+
+@pytest.mark.parametrize("entry", [["-m", "deployer"], ["-c", "from deployer.cli import command; command()"]])
+def test_what_is_ignored_from_the_start_stays_ignored(tmp_path: Path, entry: list[str]) -> None:
+    """`nohup deployer ...`, whatever of it is being done when the terminal goes."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import atexit, os, signal\n"
+        "def audit(event, args):\n"
+        "    if event == 'import' and args[0] in {'click', 'deployer.load.beside', 'deployer.execute'}:\n"
+        "        os.kill(os.getpid(), signal.SIGHUP)\n"
+        "import sys\nsys.addaudithook(audit)\n"
+    )
+    (tmp_path / "site.yml").write_text("- hosts: web1\n  tasks:\n    - command: 'true'\n")
+    done = subprocess.run(
+        [
+            *("nohup", sys.executable, *entry, "run", "site.yml", "-i", "web1,"),
+            *("-e", "ansible_host=127.0.0.1", "-e", "ansible_port=1"),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{Path.cwd()}", "XDG_STATE_HOME": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3, done.stderr  # unreachable, and not interrupted
