@@ -8,8 +8,25 @@
 kind=$1 seconds=$2
 shift 2
 
+# In a session, and so a group, of its own, which is killed when its time is up: timeout(1) of busybox kills a
+# command, but not its children.  A background job leads no group, so setsid(1) need not fork, and $! is the command.
 bounded() { # COMMAND...
-  if command -v timeout >/dev/null 2>&1; then timeout -s KILL "$seconds" "$@"; else "$@"; fi
+  if ! has setsid; then
+    if has timeout; then timeout -s KILL "$seconds" "$@"; else "$@"; fi
+    return
+  fi
+  exec 4<&0
+  setsid "$@" <&4 4<&- &
+  job=$!
+  # shellcheck disable=SC2016  # the inner shell expands these
+  setsid sh -c 'sleep "$1" || sleep "$((${1%%.*} + 1))"; kill -s KILL -- "-$2"' sh "$seconds" "$job" \
+    4<&- </dev/null >/dev/null 2>&1 &
+  watch=$!
+  exec 4<&-
+  wait "$job" 2>/dev/null
+  ended=$?
+  kill -s KILL -- "-$watch" "$watch" 2>/dev/null # as it may not have its group yet
+  return "$ended"
 }
 has() { command -v "$1" >/dev/null 2>&1; }
 
@@ -51,7 +68,8 @@ as_user() { # SERVICE USER COMMAND...: in the release's folder, with a clean env
     bounded env -i PATH="$PATH" setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups -- "$@"
   else
     # shellcheck disable=SC2016  # the inner shell expands these
-    bounded env -i PATH="$PATH" su -s /bin/sh "$user" -c 'exec "$@"' -- sh "$@"
+    # What stands behind the name is the shell's; for a -c of its own su(1) would start a session, out of reach.
+    bounded env -i PATH="$PATH" su -s /bin/sh -- "$user" -c 'exec "$@"' sh "$@"
   fi
 }
 
@@ -63,8 +81,38 @@ probe() {
   esac
 }
 
-answer=$(probe "$@" 2>&1 </dev/null)
-status=$?
-# Of a command the last line will be shown, of an answer the beginning.
-printf '%s\n' "$answer" | if [ "$kind" = exec ]; then tail -c 4096; else head -c 4096; fi
-say "exit $status"
+# A command may leave a child that holds its output open, so the end of that is not waited for: what follows the
+# command's own end is this line, which nobody else writes.
+end="the end of the answer $$"
+told() {
+  probe "$@" 2>&1 </dev/null
+  printf '\n%s %s\n' "$end" "$?"
+}
+
+last_of() { # the end of what is read before $end, and the status there; no more than two pieces are ever kept
+  before='' piece=''
+  while :; do
+    before=$piece
+    piece=$(dd bs=32768 count=1 2>/dev/null | tr '\000' ' ' && echo .) # a shell drops the newlines at the end
+    piece=${piece%.}
+    case $before$piece in *"
+$end "*"
+"*) break ;; esac
+    [ "$piece" ] || break
+  done
+  both=$before$piece
+  status=${both##*"$end "}
+  printf '%s\n' "$(printf '%s' "${both%"
+$end "*}" | tail -c 4096)"
+  say "exit ${status%%[!0-9]*}"
+}
+
+# Of a command the last line will be shown, of an answer the beginning: the tool that brings more of that is left.
+if [ "$kind" = exec ]; then
+  told "$@" | last_of
+else
+  exec 3>&1
+  status=$({ { probe "$@" 2>&1 </dev/null 3>&- 5>&-; echo "$?" >&5; } | head -c 4096 >&3; } 5>&1)
+  echo
+  say "exit $status"
+fi

@@ -112,6 +112,7 @@ def test_every_kind_of_test_finds_a_healthy_service_healthy(site: Site, lab: Lab
             asked("health-cmd", check, ["CMD", "./health-cmd", "two words", ""]),
             asked("health-shell", sleeper(site), ["CMD-SHELL", in_its_place]),
             asked("health-line", sleeper(site), in_its_place.replace("health-shell", "health-line")),
+            asked("health-child", sleeper(site), ["CMD-SHELL", "sleep 45 & echo and a child stays"]),
             asked("health-none", sleeper(site), ["NONE"]),
             asked(
                 "health-query",
@@ -129,6 +130,7 @@ def test_every_kind_of_test_finds_a_healthy_service_healthy(site: Site, lab: Lab
     assert run.named("probe_fell_back") == []
     assert details(run, "health-tcp")[-1] == "connected"
     assert details(run, "health-tls")[-1] == "200 over TLS"
+    assert set(details(run, "health-child")) == {"and a child stays"}
     for host in lab.hosts[:2]:
         place = f"/opt/health-cmd/releases/{current(host, 'health-cmd')}"
         assert f"health-cmd health-cmd {place}" in details(run, "health-cmd")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,12 +20,12 @@ from deployer.errors import HostError
 from deployer.remote.remote import ForwardingRefusedError, Reply
 from deployer.remote.script import assemble
 from deployer.verify.probe import Answer, Prober
+from tests.e2e.machine import eventually
 from tests.host_scripts.sandbox import FLAVOURS, Sandbox
 from tests.made import make_healthcheck, make_service
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from deployer.remote.remote import TcpChannel
 
@@ -201,6 +203,146 @@ def test_https_is_not_asked_in_plain_text(tmp_path: Path, port: int) -> None:
 # -- commands ------------------------------------------------------------------------------------------------
 
 
+def with_release(folder: Path, flavour: str) -> Sandbox:
+    sandbox = Sandbox(flavour=flavour, root=folder)
+    sandbox.prepare()
+    if flavour == "busybox":
+        shutil.copy("/usr/bin/su", folder / "bin/su")  # which Debian's build of busybox lacks
+    release = sandbox.opt / "app/releases/r1"
+    release.mkdir(parents=True)
+    (release / "server").write_text("#!/bin/sh\necho the binary\n")
+    (release / "server").chmod(0o755)
+    (sandbox.opt / "app/current").symlink_to("releases/r1")
+    return sandbox
+
+
+def say(sandbox: Sandbox, argv: Sequence[str], *, seconds: str = "1") -> str:
+    return sandbox.run(("remote/prelude.sh", "verify/probe.sh"), ["exec", seconds, "app", "daemon", *argv])
+
+
+def running(*words: str) -> int:
+    """How many processes were started with exactly these words."""
+    wanted = "".join(f"{word}\0" for word in words).encode()
+    found = 0
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found += file.read_bytes().endswith(wanted)
+    return found
+
+
+@pytest.mark.hosts
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("sleep 25 & echo up", "up\nexit 0"),
+        ("sleep 25 & echo down; exit 3", "down\nexit 3"),
+        ("sleep 25 2>/dev/null & echo up >&2", "up\nexit 0"),
+        ("setsid sleep 25 & echo up", "up\nexit 0"),
+        ("(trap '' HUP TERM; exec sleep 25) & echo up", "up\nexit 0"),
+        ("(sleep 1; echo late) & echo up", "up\nexit 0"),
+    ],
+)
+def test_a_child_that_a_command_leaves_is_not_waited_for(
+    tmp_path: Path, flavour: str, line: str, answer: str
+) -> None:
+    sandbox = with_release(tmp_path, flavour)
+    began = time.monotonic()
+    assert say(sandbox, ["sh", "-c", line], seconds="20") == f"{answer}\n"
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.hosts
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("first", ["", "trap '' TERM INT HUP; "])
+def test_a_command_that_takes_too_long_is_killed_with_its_children(
+    tmp_path: Path, flavour: str, first: str
+) -> None:
+    sandbox = with_release(tmp_path, flavour)
+    unique = f"{4000 + os.getpid() % 1000}.{len(flavour)}{len(first)}"
+    began = time.monotonic()
+    said = say(sandbox, ["sh", "-c", f"{first}echo begun; (sleep {unique}; true) & sleep {unique}; echo no"])
+    assert said == "begun\nexit 137\n"
+    assert time.monotonic() - began < 10
+    eventually(lambda: running("sleep", unique) == 0, what="the end of its children")
+
+
+@pytest.mark.hosts
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize(
+    ("line", "ends"),
+    [
+        ("yes", "y\nexit 137\n"),
+        ("cat /dev/zero", " \nexit 137\n"),  # one line without an end
+        ("yes & echo up; exit 4", "\nexit 4\n"),
+        ("yes | head -n 2000000; echo done", "done\nexit 0\n"),
+        ("yes x | head -c 40000; echo; echo done; exit 5", "done\nexit 5\n"),
+        ("head -c 32768 /dev/zero; exit 6", " \nexit 6\n"),
+        ("head -c 70000 /dev/zero | tr '\\000' '\\n'; echo after; exit 7", "after\nexit 7\n"),
+    ],
+)
+def test_however_much_a_command_says_little_is_kept(
+    tmp_path: Path, flavour: str, line: str, ends: str
+) -> None:
+    sandbox = with_release(tmp_path, flavour)
+    limit = "ulimit -v 300000"  # KiB
+    said = sandbox.run(
+        ("remote/prelude.sh", "verify/probe.sh"),
+        ["exec", "5", "app", "daemon", "sh", "-c", line],
+        before=limit,
+    )
+    assert said.endswith(ends), said[-200:]
+    assert len(said) < 5000
+
+
+@pytest.mark.hosts
+def test_what_watches_over_a_command_ends_with_it(tmp_path: Path) -> None:
+    sandbox = with_release(tmp_path, "dash")
+    seconds = f"{5000 + os.getpid() % 1000}.5"
+    for _ in range(5):
+        assert say(sandbox, ["true"], seconds=seconds) == "\nexit 0\n"
+    eventually(lambda: running("sleep", seconds) == 0, what="the end of its watch")
+
+
+@pytest.mark.parametrize("tool", ["curl", "wget", "busybox:wget", "bash", "busybox:nc"])
+@pytest.mark.parametrize("more", [(), ("setsid", "sleep")], ids=["timeout", "setsid"])
+def test_an_answer_that_drips_is_left_in_time(tmp_path: Path, tool: str, more: tuple[str, ...]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                while True:
+                    connection.sendall(b"x")
+                    time.sleep(0.05)
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        began = time.monotonic()
+        path = tools(tmp_path / "bin", tool, *more)
+        answer, _ = ask(["dash"], path, http(listener.getsockname()[1], "/"), timeout=0.5)
+        assert not answer.healthy
+        assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("tool", ["curl", "wget", "bash"])
+def test_an_answer_without_an_end_is_an_answer(tmp_path: Path, tool: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def flood() -> None:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                while True:
+                    connection.sendall(b"x" * 65536)
+
+        threading.Thread(target=flood, daemon=True).start()
+        path = tools(tmp_path / "bin", tool, "setsid", "sleep")
+        answer, _ = ask(["dash"], path, http(listener.getsockname()[1], "/"), timeout=2)
+        assert answer.healthy
+
+
 @pytest.mark.hosts
 @pytest.mark.parametrize("flavour", FLAVOURS)
 @pytest.mark.parametrize(
@@ -221,16 +363,7 @@ def test_https_is_not_asked_in_plain_text(tmp_path: Path, port: int) -> None:
 def test_a_command_runs_as_the_services_user_in_its_release(
     tmp_path: Path, flavour: str, argv: list[str], answer: str | None
 ) -> None:
-    sandbox = Sandbox(flavour=flavour, root=tmp_path)
-    sandbox.prepare()
-    if flavour == "busybox":
-        shutil.copy("/usr/bin/su", tmp_path / "bin/su")  # which Debian's build of busybox lacks
-    release = sandbox.opt / "app/releases/r1"
-    release.mkdir(parents=True)
-    (release / "server").write_text("#!/bin/sh\necho the binary\n")
-    (release / "server").chmod(0o755)
-    (sandbox.opt / "app/current").symlink_to("releases/r1")
-    said = sandbox.run(("remote/prelude.sh", "verify/probe.sh"), ["exec", "1", "app", "daemon", *argv])
+    said = say(with_release(tmp_path, flavour), argv)
     if answer is None:
         assert int(said.rpartition("exit ")[2]) > 0
     else:
