@@ -17,6 +17,7 @@ from click.core import ParameterSource
 from deployer import __version__, streams
 from deployer.errors import LoadError, Problem
 from deployer.outcome import ExitCode
+from deployer.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -369,9 +370,7 @@ def unlock(**words: Any) -> int:
 def _to_show(words: dict[str, Any]) -> ShowOptions:
     from deployer.show import ShowOptions  # noqa: PLC0415
 
-    return ShowOptions(
-        json=words["json"], forks=words["forks"], say=click.echo, ask_passphrase=_ask_passphrase
-    )
+    return ShowOptions(json=words["json"], forks=words["forks"], say=_say, ask_passphrase=_ask_passphrase)
 
 
 def _to_load(words: dict[str, Any], *, with_files: bool = True) -> LoadOptions:
@@ -411,10 +410,14 @@ def _ask_passphrase(key: Path) -> Secret | None:
     return Secret(click.prompt(f"Passphrase of {key}", hide_input=True, err=True))
 
 
+def _say(text: str) -> None:
+    click.echo(visible(text))
+
+
 def _note(text: str) -> None:
     """Say what is no part of a command's output, if anybody can be told."""
     with suppress(OSError, ValueError):
-        click.echo(f"deployer: {text}", err=True)
+        click.echo(f"deployer: {visible(text)}", err=True)
 
 
 def main() -> None:
@@ -472,6 +475,6 @@ def command() -> NoReturn:
 def _print(problems: tuple[Problem, ...] | list[Problem]) -> None:
     with suppress(OSError, ValueError):  # the exit code is told even when nobody can be told why
         for problem in problems:
-            click.echo(f"error: {problem}", err=True)
+            click.echo(f"error: {visible(str(problem))}", err=True)
         if len(problems) > 1:
             click.echo(f"{len(problems)} errors; no host was contacted", err=True)

@@ -55,6 +55,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else ""
 
 
+_LONGEST = 2000  # characters of a message: part of it may be what a host said
+
+
 class HostError(Exception):
     """Work on one host failed; ends that host's work and nobody else's.
 
@@ -65,9 +68,9 @@ class HostError(Exception):
     def __init__(self, cause: str, message: str, *, hint: str = "", service: str = "") -> None:
         self.service = service
         self.cause = cause
-        self.message = message
+        self.message = message[:_LONGEST]
         self.hint = hint
-        super().__init__(message)
+        super().__init__(self.message)
 
 
 class UnreachableError(HostError):

@@ -216,7 +216,7 @@ def test_one_bad_host_ends_no_others_work_and_all_ends_are_collected(fleet: Flee
         "a bug in deployer: ZeroDivisionError: division by zero",
     )
     assert failure(found["web5"]) == ("sudo_refused", "sudo refused: no")
-    assert failure(found["web6"])[0] == "internal"
+    assert failure(found["web6"])[0] == "bad_answer"
     assert isinstance(found["web6"], Failed)
     assert not found["web6"].needs_person
     finished = [event.host for event in fleet.events if isinstance(event, HostFinished)]

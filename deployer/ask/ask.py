@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from deployer.desired import ServiceTask
 from deployer.errors import HostError
 from deployer.outcome import Failed, Failure, Unreachable
+from deployer.remote.remote import reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,7 +50,8 @@ def ask(
         except HostError as error:
             return Unreachable(failure=_failure(error))
         try:
-            return question(remote, host)
+            with reading("asking the host"):
+                return question(remote, host)
         except HostError as error:
             failure = _failure(error)
             if error.cause in _LOST:

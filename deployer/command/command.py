@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from deployer.remote.remote import Remote
     from deployer.report.events import Listener
 
-_SECONDS = 600.0
+_SECONDS = 600.0  # without a sign of life
+_LONGEST = 6 * 3600.0  # seconds in all
 _SHOWN = 4000  # characters of output
 
 
@@ -30,7 +31,7 @@ def run_command(
 
     """
     emit(StageStarted(host=host, stage="command", service=task.name))
-    reply = remote.run(read_script("command/command.sh"), task.argv, timeout=_SECONDS)
+    reply = remote.run(read_script("command/command.sh"), task.argv, timeout=_SECONDS, longest=_LONGEST)
     output = redact(reply.stdout)[-_SHOWN:].rstrip()
     emit(CommandFinished(host=host, task=task.name, status=reply.status, output=output))
     if reply.status != 0:

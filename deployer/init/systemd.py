@@ -31,6 +31,7 @@ STRANGERS = "init/strangers.sh"
 _DEADMAN_PARTS = ("transaction/state.sh", "transaction/undo.sh", "transaction/deadman.sh")
 _OLDEST = 240  # has Type=exec, systemd.service(5)
 _FIRST_UNPRIVILEGED_PORT = 1024
+_NUMBER = re.compile(r"[0-9]{1,18}")
 _SAFE_WORD = re.compile(r"[A-Za-z0-9_./:=@,+-]+")
 
 
@@ -145,7 +146,7 @@ def parse_states(lines: Sequence[str]) -> list[UnitState]:
 def _state(block: Mapping[str, str]) -> UnitState:
     def number(key: str) -> int:
         value = block.get(key, "")
-        return int(value) if value.isdigit() else 0
+        return int(value) if _NUMBER.fullmatch(value) else 0
 
     return UnitState(
         known=block.get("LoadState") == "loaded",

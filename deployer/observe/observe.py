@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from deployer import init
 from deployer.errors import HostError
 from deployer.observe.observation import Observation, parse_observation
-from deployer.remote.remote import fields
+from deployer.remote.remote import fields, reading
 from deployer.remote.script import read_script
 
 if TYPE_CHECKING:
@@ -49,7 +49,11 @@ def observe(
     args = (also, expected, " ".join(files), " ".join(texts), ports, *names)
     reply = remote.run(read_script(*_SCRIPT), args, timeout=60)
     fields(reply, what="looking at the host")
-    observation = parse_observation(reply.stdout)
+    with reading("looking at the host"):
+        observation = parse_observation(reply.stdout)
+        missing = [service.name for service in services if service.name not in observation.services]
+    if missing and observation.uid == 0:
+        raise HostError("bad_answer", f"the host said nothing of {', '.join(missing)}")
     if observation.uid != 0:
         message = "this needs root, and the login user is not root"
         raise HostError("not_root", message, hint="set become: true, or connect as root")

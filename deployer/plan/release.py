@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from deployer.desired import Service
     from deployer.secret import Secret
 
+_LONGEST = 1e6  # seconds of anything in a health check
 _STAMP = "%Y%m%dT%H%M%SZ"
 
 
@@ -84,13 +86,43 @@ def read_healthcheck(about: str) -> Healthcheck | None:
     try:
         facts = json.loads(about)["healthcheck"]
         test = facts.pop("test")
+        _check_numbers(facts)
+        if test is None:
+            return Healthcheck(test=None, **facts)
+        kind = test.pop("kind")
+        _check_test(kind, test)
         kinds: dict[str, Any] = {"http": HttpTest, "tcp": TcpTest, "exec": ExecTest}
-        if test is not None:
-            kind = kinds[test.pop("kind")]
-            test = kind(**{key: tuple(value) if key == "argv" else value for key, value in test.items()})
-        return Healthcheck(test=test, **facts)
-    except (ValueError, KeyError, TypeError, AttributeError):
+        made = kinds[kind](**{key: tuple(value) if key == "argv" else value for key, value in test.items()})
+        return Healthcheck(test=made, **facts)
+    except (ValueError, LookupError, TypeError, AttributeError):
         return None  # written by a version that did not, or by hand
+
+
+def _check_numbers(facts: Any) -> None:
+    """Raises ValueError if a playbook could not say that."""
+    seconds = [facts[key] for key in ("interval", "timeout", "start_period", "start_interval", "stay_up")]
+    if not all(isinstance(value, int | float) and 0 <= value <= _LONGEST for value in seconds):
+        raise ValueError
+    if not isinstance(facts["retries"], int) or not 1 <= facts["retries"] <= _LONGEST:
+        raise ValueError
+    if not (facts["interval"] and facts["timeout"] and facts["start_interval"]):
+        raise ValueError
+
+
+def _check_test(kind: Any, test: Any) -> None:
+    """Raises ValueError if a playbook could not say that."""
+    if kind == "exec":
+        words = test["argv"]
+        sound = bool(words) and all(isinstance(word, str) and "\0" not in word for word in words)
+    else:
+        host, port = test["host"], test["port"]
+        sound = isinstance(host, str) and re.fullmatch(r"[A-Za-z0-9._:%-]{1,255}", host) is not None
+        sound = sound and isinstance(port, int) and 0 < port < 65536  # noqa: PLR2004  a port
+    if kind == "http":
+        path, url = test["path"], test["url"]
+        sound = sound and all(isinstance(text, str) and re.fullmatch(r"[!-~]+", text) for text in (path, url))
+    if not sound:
+        raise ValueError
 
 
 def _as_plain(check: Healthcheck) -> dict[str, Any]:

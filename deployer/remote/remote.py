@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from deployer.errors import HostError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+
+_SHOWN = 200  # characters of what cannot be read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +46,17 @@ class Remote(Protocol):
         *,
         stdin: Iterable[bytes | memoryview] | None = None,
         timeout: float,
+        longest: float = 0.0,
     ) -> Reply:
         """Run `script` as root; `timeout` is seconds without any sign of life.
+
+        `longest` is seconds from when all was sent until it has ended, 0 for twice `timeout`: who says a byte
+        now and then is no more alive than who says nothing.
 
         It takes an exec of its own only where there is none that waits, since a script before it.
         Each part of `stdin` is asked for when the one before was sent; whoever makes it may take its time.
 
-        Raises HostError: sudo refused, connection lost, timed out.
+        Raises HostError: sudo refused, connection lost, timed out, said too much.
         """
         ...
 
@@ -72,6 +79,23 @@ class Remote(Protocol):
         ...
 
 
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """For code that reads what a host said: what cannot be read is that host's trouble, and no bug.
+
+    Raises:
+        HostError: `bad_answer`.
+
+    """
+    try:
+        yield
+    except (ValueError, LookupError, ArithmeticError, TypeError) as error:
+        detail = f"{type(error).__name__}: {error}"[:_SHOWN]
+        message = f"{what}: what the host said cannot be understood ({detail})"
+        hint = "see what its login files and its sh, stat, ls and systemctl print"
+        raise HostError("bad_answer", message, hint=hint) from None
+
+
 def fields(reply: Reply, *, what: str) -> list[list[str]]:
     """The reply's lines, split into words; a `failed CAUSE MESSAGE` line or a bad exit status is raised.
 
@@ -82,10 +106,11 @@ def fields(reply: Reply, *, what: str) -> list[list[str]]:
     lines = [line.split(" ") for line in reply.stdout.splitlines()]
     for line in lines:
         if line[0] == "failed":
-            detail = last_line(reply.stderr)
-            raise HostError(line[1], " ".join(line[2:]) + (f": {detail}" if detail else ""))
+            detail = telling_line(reply.stderr)
+            cause = line[1] if len(line) > 1 and line[1].replace("_", "a").isalpha() else "bad_answer"
+            raise HostError(cause, " ".join(line[2:]) + (f": {detail}" if detail else ""))
     if reply.status != 0:
-        detail = last_line(reply.stderr) or f"exit status {reply.status}"
+        detail = telling_line(reply.stderr) or f"exit status {reply.status}"
         raise HostError("script_failed", f"{what} failed: {detail}")
     return lines
 
@@ -101,6 +126,13 @@ def sections(stdout: str) -> dict[str, list[str]]:
         else:
             found[name].append(line)
     return found
+
+
+def telling_line(text: str) -> str:
+    """The line of a stderr that says why: the last one, but of systemctl the one before where to look."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith(("See ", "Hint: ", 'See "systemctl'))]
+    return (told or lines or [""])[-1]
 
 
 def last_line(text: str) -> str:

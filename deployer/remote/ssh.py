@@ -12,6 +12,7 @@ import hashlib
 import logging
 import os
 import random
+import re
 import resource
 import secrets
 import socket
@@ -35,7 +36,7 @@ from paramiko.transport import ServiceRequestingTransport
 from deployer.background import begin
 from deployer.errors import HostError, LoadError, Problem, UnreachableError
 from deployer.remote.known_hosts import KnownKey, read_known_hosts
-from deployer.remote.remote import ForwardingRefusedError, Remote, Reply, TcpChannel, last_line
+from deployer.remote.remote import ForwardingRefusedError, Remote, Reply, TcpChannel, last_line, telling_line
 from deployer.remote.script import BOOT_COMMAND, HELLO, boot_input, end_mark
 
 if TYPE_CHECKING:
@@ -60,6 +61,10 @@ _UNREAD = 256 * 1024  # bytes that a script may leave unread; sshd tells of ever
 _TELLS = 2.0  # seconds to wait for that; another server may never tell
 _SPEED = 20e6  # bytes per second to a host that must be possible over any distance
 _OTHER_FILES = 256  # that are open beside connections
+_MOST = 4 * 1024 * 1024  # bytes of an answer
+_MOST_BEFORE = 256 * 1024  # bytes that login files may print
+_TICK = 1.0  # seconds for which one stream may be waited for and the other not read
+_OF_SUDO = re.compile(r"^(?:.*: )?sudo: |^Sorry, |sudoers", re.MULTILINE)
 _SUDO_PROMPT = "deployer-asks-for-the-sudo-password"
 
 
@@ -499,6 +504,7 @@ class _SshRemote:
         *,
         stdin: Iterable[bytes | memoryview] | None = None,
         timeout: float,
+        longest: float = 0.0,
     ) -> Reply:
         end = secrets.token_hex(8) if stdin is None else ""
         try:
@@ -511,21 +517,23 @@ class _SshRemote:
                 _send(channel, parts, unread=lambda: max(_UNREAD, int(self._round_trip * _SPEED)))
                 if not end:
                     _no_more(channel)
-                shell.waits = _read_to(end, said, channel)
-                errors, status = "", 0
-                while shell.waits and channel.recv_stderr_ready():
-                    channel.recv_stderr(_SLICE)  # is not the next script's
+                hearing = _Hearing(channel, said, silence=timeout, longest=longest or 2 * timeout)
+                shell.waits = hearing.until(end)
+                errors, status = hearing.errors, 0
                 if not shell.waits:
-                    errors = _read(channel.recv_stderr).decode(errors="replace")
-                    status = channel.recv_exit_status()
+                    status = hearing.end()
+                    errors = hearing.errors
                 text = said.decode(errors="replace")
                 if not shell.greeted:
-                    _, hello, text = text.partition(f"{HELLO}\n")
+                    before, hello, text = text.partition(f"{HELLO}\n")
                     if not hello:
-                        self._explain_no_hello(status, errors)
+                        self._explain_no_hello(status, before, errors)
                     shell.greeted = True
-        except TimeoutError:
-            raise HostError("timed_out", f"no sign of life for {timeout:.0f} s") from None
+        except _EndlessError as endless:
+            raise HostError("too_much", str(endless), hint="see what its login files print") from None
+        except TimeoutError as error:
+            message = str(error) or f"no sign of life for {timeout:.0f} s"
+            raise HostError("timed_out", message) from None
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise HostError("connection_lost", f"the connection was lost ({_reason(error)})") from None
         if status == -1:  # RFC 4254, 6.10: no exit status means killed, or the connection died
@@ -647,6 +655,8 @@ class _SshRemote:
         output, errors, answered = b"", b"", False
         deadline = time.monotonic() + 60
         while HELLO.encode() + b"\n" not in output:
+            if len(output) + len(errors) > _MOST_BEFORE:
+                raise _EndlessError("its login says more than anybody can read before sudo has asked")
             if channel.recv_stderr_ready():
                 errors += channel.recv_stderr(4096)
                 if errors.count(_SUDO_PROMPT.encode()) > int(answered):
@@ -665,15 +675,18 @@ class _SshRemote:
                 time.sleep(0.005)
         return output
 
-    def _explain_no_hello(self, status: int, errors: str) -> None:
-        detail = last_line(errors)
+    def _explain_no_hello(self, status: int, before: str, errors: str) -> None:
+        """Why no script was begun: by what the login said, or sudo, or nobody."""
+        detail = telling_line(errors) or last_line(before)
         if status == -1 and not detail:
             raise HostError("connection_lost", "the connection was lost before the command began")
-        if self._become is not None:
+        if self._become is not None and (not detail or _OF_SUDO.search(errors + before)):
             asks = "password" in detail
             hint = "give it one with --ask-become-pass, or allow NOPASSWD in sudoers" if asks else ""
             raise HostError("sudo_refused", f"sudo refused: {detail or f'exit status {status}'}", hint=hint)
-        raise HostError("shell_failed", f"cannot run a shell: {detail or f'exit status {status}'}")
+        message = f"the login runs no shell: it ended with status {status}"
+        hint = "see what happens there with: ssh -T, the same user and host, and the command true"
+        raise HostError("shell_failed", f"{message} and said: {detail}" if detail else message, hint=hint)
 
 
 def _allow_files(connections: int) -> None:
@@ -728,19 +741,71 @@ def _no_more(channel: paramiko.Channel) -> None:
         channel.shutdown_write()
 
 
-def _read_to(end: str, said: bytearray, channel: paramiko.Channel) -> bool:
-    """Add to `said` what a script says until its shell says `end`; false if that ended instead."""
-    mark = end_mark(end)
-    while piece := channel.recv(_SLICE):
-        said += piece
-        if end and said.endswith(mark):
-            del said[-len(mark) :]
-            return True
-    return False
+class _EndlessError(Exception):
+    """A host says more than any answer has."""
 
 
-def _read(receive: Callable[[int], bytes]) -> bytes:
-    return b"".join(iter(partial(receive, _SLICE), b""))
+class _Hearing:
+    """What a script says, on both of its streams, within limits of time and of size."""
+
+    def __init__(self, channel: paramiko.Channel, said: bytearray, *, silence: float, longest: float) -> None:
+        self._channel = channel
+        self._said = said
+        self._errors = bytearray()
+        self._silence = silence
+        self._longest = longest
+        self._heard = time.monotonic()
+        self._until = self._heard + longest
+        channel.settimeout(min(silence, _TICK))
+
+    @property
+    def errors(self) -> str:
+        """What it has said on stderr."""
+        return self._errors.decode(errors="replace")
+
+    def until(self, end: str) -> bool:
+        """Until its shell says `end`; false if that ended instead."""
+        mark = end_mark(end)
+        while piece := self._next(self._channel.recv):
+            self._take(self._said, piece)
+            if end and self._said.endswith(mark):
+                del self._said[-len(mark) :]
+                self._take_errors()
+                return True
+        return False
+
+    def end(self) -> int:
+        """What is left of stderr, and the exit status."""
+        while piece := self._next(self._channel.recv_stderr):
+            self._take(self._errors, piece)
+        if not self._channel.status_event.wait(min(self._silence, self._longest)):
+            raise TimeoutError
+        return self._channel.recv_exit_status()
+
+    def _next(self, receive: Callable[[int], bytes]) -> bytes:
+        while True:
+            self._take_errors()
+            now = time.monotonic()
+            if now > self._until:
+                raise TimeoutError(f"it did not come to an end within {self._longest:.0f} s")
+            try:
+                piece = receive(_SLICE)
+            except TimeoutError:
+                if time.monotonic() - self._heard > self._silence:
+                    raise TimeoutError from None
+            else:
+                self._heard = time.monotonic()
+                return piece
+
+    def _take_errors(self) -> None:
+        """Nobody may wait for stderr to be read while this waits for stdout."""
+        while self._channel.recv_stderr_ready():
+            self._take(self._errors, self._channel.recv_stderr(_SLICE))
+
+    def _take(self, into: bytearray, piece: bytes) -> None:
+        into += piece
+        if len(into) > _MOST:
+            raise _EndlessError(f"it says more than {_MOST >> 20} MiB, which is no answer")
 
 
 def _fingerprint(key: paramiko.PKey) -> str:

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from deployer.report.events import RunFinished
+from deployer.visible import all_visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,6 +46,7 @@ def _one_at_a_time(listener: Listener, also: Sequence[Listener]) -> Listener:
 
     def tell(event: Event) -> None:
         nonlocal silent, ended
+        event = all_visible(event)  # whoever listens
         with lock:
             if ended:
                 return

@@ -152,7 +152,8 @@ def free_locks(remote: Remote, owner: Owner, services: Sequence[str]) -> None:
 
 
 def _number(text: str | None) -> int:
-    return int(text) if text and text.isdigit() else 0
+    # No further than the year 9999, which is as far as a datetime goes.
+    return int(text) if text and re.fullmatch("[0-9]{1,11}", text) else 0
 
 
 def _boot() -> str:

@@ -103,8 +103,8 @@ def verify(
 ) -> UnitState:
     """Wait until the process that `state` shows has answered well for `stay_up`, without a break.
 
-    Returns the unit with that process, or with one that its operator started instead; whether that still runs is
-    checked again, on the host, by the commit.
+    Returns the unit with that process, or with one that its operator started instead; the commit checks,
+    on the host, whether that still runs.
 
     Raises:
         UnhealthyError: patience ended, or the main process did.

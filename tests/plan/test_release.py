@@ -81,14 +81,15 @@ TESTS = (
     )
 )
 SECONDS = st.floats(min_value=0, max_value=1e6)
+MORE_THAN_NONE = st.floats(min_value=0.001, max_value=1e6)  # as the playbook asks for
 CHECKS = st.builds(
     Healthcheck,
     test=TESTS,
-    interval=SECONDS,
-    timeout=SECONDS,
+    interval=MORE_THAN_NONE,
+    timeout=MORE_THAN_NONE,
     retries=st.integers(1, 10_000),
     start_period=SECONDS,
-    start_interval=SECONDS,
+    start_interval=MORE_THAN_NONE,
     stay_up=SECONDS,
 )
 
