@@ -34,7 +34,7 @@ RETRIES = 3
 
 # Exits as it is told to, and again when it is started again.
 OBEDIENT = """
-echo start >>$STATE_DIRECTORY/starts
+echo $$ >>$STATE_DIRECTORY/starts
 while :; do
   [ ! -e $STATE_DIRECTORY/exit ] || { read -r status <$STATE_DIRECTORY/exit; exit $status; }
   sleep 0.05
@@ -62,7 +62,7 @@ def host(site: Site, request: pytest.FixtureRequest) -> TestHost:
         shell(host, 'rm -f "/var/lib/$1/exit" "/var/lib/$1/starts"', name)
     shell(host, 'systemctl reset-failed "$@"; systemctl restart "$@"', *POLICIES)
     for name in POLICIES:
-        becomes(host, name, "active")
+        is_up(host, name)
     return host
 
 
@@ -93,6 +93,16 @@ def starts(host: TestHost, service: str) -> int:
 
 def becomes(host: TestHost, service: str, state: str) -> None:
     eventually(lambda: active(host, service) == state, what=f"{service} {state} on {host.name}")
+
+
+def is_up(host: TestHost, service: str) -> None:
+    """It is active, and has written its start down, which comes some time after that on a busy machine."""
+
+    def wrote() -> bool:
+        lines = shell(host, 'cat "/var/lib/$1/starts" 2>/dev/null', service, check=False).split()
+        return lines[-1:] == [str(main_pid(host, service))] and active(host, service) == "active"
+
+    eventually(wrote, what=f"a start of {service} on {host.name}")
 
 
 def is_restarted(host: TestHost, service: str, *, count: int = 1) -> None:
@@ -166,6 +176,7 @@ def test_on_failure_is_retried_so_often_and_counted_anew_after_a_start_by_hand(h
     assert restarts(host, LIMITED) >= 1
     shell(host, 'systemctl restart "$1"', LIMITED)
     assert restarts(host, LIMITED) == 0
+    is_up(host, LIMITED)
     begun = starts(host, LIMITED)
     tell(host, LIMITED, 3)
     gives_up(host, LIMITED, starts_before=begun - 1)
