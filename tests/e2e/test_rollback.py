@@ -229,13 +229,15 @@ def test_another_run_that_works_there_is_not_disturbed(site: Site) -> None:
     name, host = "back-locked", site.lab.hosts[0]
     deploy(site, name, "1")
     deploy(site, name, "2")
-    slow = {"disable": True, "stay_up": "6s"}
-    keys = {"environment": {"NEEDS": f"/srv/{name}-1", "NEW": "1"}, "healthcheck": slow}
+    # Not for a time that a busy machine may need for the other run: it works there until it is let go.
+    waits = {"test": ["CMD", "test", "-e", f"/srv/{name}-go"], "start_period": "300s", "stay_up": "0s"}
+    keys = {"environment": {"NEEDS": f"/srv/{name}-1", "NEW": "1"}, "healthcheck": waits}
     site.write([task(name, "needy", env_file=".env", **keys)], hosts="host1")
     with LiveRun(site) as live:
         live.wait_for("release_switched")
         locked = rollback(site)
         assert (locked.code, locked.outcomes) == (5, {"host1": "not_attempted"})
+        shell(host, f"touch /srv/{name}-go")
         ended = live.end()
     assert (ended.code, ended.outcomes) == (0, {"host1": "changed"})
     assert environ(host, name)["NEW"] == "1"
