@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.machine import eventually
 from tests.faults.__main__ import settings
 from tests.faults.damage import Damage
 from tests.faults.fault import Kind
@@ -135,6 +136,8 @@ def test_daemon_reload_goes_on_until_it_is_repaired(stand: Stand, run: Controlle
     run.wait(60)
 
     def reloads() -> int:
+        # On a busy machine journald is behind with what it was told, and would count it after the repair.
+        stand.host.nsenter(["journalctl", "--sync"])
         log = stand.host.nsenter(
             ["journalctl", "--quiet", "--boot", "--output=cat", "_PID=1"]
         ).stdout.decode()
@@ -143,8 +146,8 @@ def test_daemon_reload_goes_on_until_it_is_repaired(stand: Stand, run: Controlle
     damage = Damage(Kind.DAEMON_RELOAD, stand)
     damage.begin(run, GOOD[0], lambda: None)
     before = reloads()
-    time.sleep(2)
-    assert reloads() > before + 2
+    # It goes on as fast as the host can, and how fast that is, is not what is promised.
+    eventually(lambda: reloads() > before + 2, seconds=30, what="more reloads")
     damage.repair(run)
     rest = reloads()
     time.sleep(1)
