@@ -387,6 +387,20 @@ def test_it_may_answer_late(trial: Trial) -> None:
     assert trial.asked == [0, 1, 2]
 
 
+@pytest.mark.parametrize("takes", [0.0, 2.0])
+def test_it_is_not_waited_for_without_end_either(trial: Trial, takes: float) -> None:
+    """However long each answer takes, and whatever else comes in between."""
+
+    def answer(_now: float) -> bytes | Exception:
+        trial.time.now += takes
+        return TimeoutError() if takes else SICK
+
+    trial.answer(answer)
+    with pytest.raises(UnhealthyError):
+        trial.check_running(start_period=100.0, stay_up=60.0, retries=30, interval=1.0, timeout=2.0)
+    assert trial.time.now <= 30 * (1.0 + 2.0)
+
+
 def test_an_https_test_is_asked_over_tls(trial: Trial) -> None:
     trial.answer(lambda now: b"HTTP/1.1 400 plain HTTP\r\n\r\n" if now == 0 else ConnectionResetError("gone"))
     test = HttpTest(url="https://127.0.0.1/", tls=True, host="127.0.0.1", port=443, path="/")
