@@ -13,10 +13,21 @@ u=$2 d=/var/lib/unless-stopped r=/run/unless-stopped
 m=$d/$u                    # marker: exists = do not start at boot ("stopped": by hand; empty: tentative)
 b=$r/$u                    # backoff: delay in ms, time of the exit in ms since boot, NRestarts at the exit
 
+again() { i=$((i + 1)); [ $i -le 25 ] && sleep 0.2; }   # systemd hears nobody while it executes itself anew; i=0 before
+
 why() {                    # why does $u stop?  prints: down | stop | restart | none
-  case $(systemctl is-system-running) in initializing|starting|running|degraded) ;; *) echo down; return;; esac   # stopping, maintenance (rescue), no answer
+  i=0
+  while :; do
+    case $(systemctl is-system-running 2>/dev/null) in
+    initializing|starting|running|degraded) break;;
+    stopping|maintenance) echo down; return;;              # maintenance: rescue
+    *) again || { echo down; return; };;
+    esac
+  done
+  i=0
+  until jobs=$(systemctl list-jobs --full --plain --no-legend 2>/dev/null); do again || break; done
   # A stop that is part of going down has a higher number than what it is part of: it may have been ordered since.
-  systemctl list-jobs --full --plain --no-legend | { w=none i=0 down=; while read -r j n t _; do case "$n $t" in
+  printf '%s\n' "$jobs" | { w=none i=0 down=; while read -r j n t _; do case "$n $t" in
     "$u stop") w=stop i=$j;; "$u restart"|"$u try-restart") w=restart;;
     "shutdown.target start"|"rescue.target start"|"emergency.target start") down=$j;; esac; done
     [ "$i" -le "${down:-$i}" ] || w=down; echo $w; }
@@ -60,7 +71,10 @@ post)
   down|restart) rm -f "$m" "$b" ;;
   none)                                                        # crash or exit: next delay as Docker's restart manager does
     ExecMainStartTimestampMonotonic=0 ExecMainExitTimestampMonotonic=0 NRestarts=0
-    eval "$(systemctl show -p ExecMainStartTimestampMonotonic -p ExecMainExitTimestampMonotonic -p NRestarts "$u")"
+    i=0
+    until x=$(systemctl show -p ExecMainStartTimestampMonotonic -p ExecMainExitTimestampMonotonic -p NRestarts "$u" 2>/dev/null) &&
+      [ -n "$x" ]; do again || break; done
+    eval "$x"
     if stays_down "${3:-always}"; then rm -f "$m" "$b"; exit 0; fi
     w=0; [ -r "$b" ] && read -r w t _ <"$b"
     if [ $((ExecMainExitTimestampMonotonic - ExecMainStartTimestampMonotonic)) -ge 10000000 ] || [ "$w" -eq 0 ]

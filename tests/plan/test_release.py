@@ -67,17 +67,22 @@ def test_the_environment_does_not_show_itself() -> None:
     assert "hunter2" not in repr(release_files(SERVICE))
 
 
+PLACE = st.from_regex(r"[A-Za-z0-9._:%-]{1,60}", fullmatch=True)
+PRINTABLE = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1)
 TESTS = (
     st.none()
-    | st.builds(TcpTest, host=st.text(), port=st.integers(1, 65535))
-    | st.builds(ExecTest, argv=st.lists(st.text(), max_size=4).map(tuple))
+    | st.builds(TcpTest, host=PLACE, port=st.integers(1, 65535))
+    | st.builds(
+        ExecTest,
+        argv=st.lists(st.text(st.characters(exclude_characters="\0")), min_size=1, max_size=4).map(tuple),
+    )
     | st.builds(
         HttpTest,
-        url=st.text(),
+        url=PRINTABLE,
         tls=st.booleans(),
-        host=st.text(),
+        host=PLACE,
         port=st.integers(1, 65535),
-        path=st.text(),
+        path=PRINTABLE,
     )
 )
 SECONDS = st.floats(min_value=0, max_value=1e6)

@@ -1,0 +1,93 @@
+"""A host that says too much, or nothing of use, fails alone, and the cause names the right party."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.machine import shell
+from tests.e2e.programs import inventory, script, sleeper, task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.e2e.site import Run, Site
+    from tests.hosts.host import TestHost
+
+pytestmark = pytest.mark.hosts
+
+
+@contextmanager
+def login_that_runs(host: TestHost, user: str, program: str) -> Iterator[None]:
+    """A user who may log in with the key of the lab, and whose login shell is `program`."""
+    shell(
+        host,
+        'printf "#!/bin/sh\\n%s\\n" "$2" >"/usr/local/bin/shell-$1"; chmod 755 "/usr/local/bin/shell-$1"\n'
+        'useradd -m -s "/usr/local/bin/shell-$1" -p "*" "$1"; mkdir -p "/home/$1/.ssh"\n'
+        'cp /home/deploy/.ssh/authorized_keys "/home/$1/.ssh/" 2>/dev/null ||\n'
+        '  cp /root/.ssh/authorized_keys "/home/$1/.ssh/"\n'
+        'chown -R "$1" "/home/$1/.ssh"; echo "$1 ALL=(ALL) NOPASSWD: ALL" >"/etc/sudoers.d/$1"',
+        user,
+        program,
+    )
+    try:
+        yield
+    finally:
+        shell(host, 'userdel -r "$1"; rm -f "/usr/local/bin/shell-$1" "/etc/sudoers.d/$1"', user, check=False)
+
+
+def run_as(site: Site, tmp_path: Path, user: str) -> Run:
+    lab, host = site.lab, site.lab.hosts[0]
+    listed = inventory(
+        tmp_path / "hosts.yml",
+        {"host1": {"ansible_host": host.address}},
+        ansible_user=user,
+        ansible_ssh_private_key_file=str(lab.key),
+        ansible_ssh_common_args=f"-o UserKnownHostsFile={lab.known_hosts}",
+    )
+    site.write([task("never-there", sleeper(site))], hosts="host1")
+    return site.run("-i", listed)
+
+
+@pytest.mark.parametrize(
+    ("login", "cause", "told"),
+    [
+        (("yessayer", "exec yes"), "too_much", "more than 4 MiB"),
+        (("complainer", "yes >&2"), "too_much", "more than 4 MiB"),
+        (("refuser", "echo log in as admin; exit 142"), "shell_failed", "142 and said: log in as admin"),
+        (("mumbler", "echo gone >&2; exit 3"), "shell_failed", "status 3 and said: gone"),
+    ],
+)
+def test_the_login_is_to_blame_and_not_sudo(
+    site: Site, tmp_path: Path, login: tuple[str, str], cause: str, told: str
+) -> None:
+    with login_that_runs(site.lab.hosts[0], *login):
+        began = time.monotonic()
+        run = run_as(site, tmp_path, login[0])
+    assert time.monotonic() - began < 60
+    failure = run.finished["host1"]["failure"]
+    assert run.code in {1, 3}
+    assert failure["cause"] == cause, failure
+    assert told in failure["message"]
+    assert "sudo" not in failure["message"]
+
+
+def test_a_command_that_never_stops_talking_ends_its_host_alone(site: Site) -> None:
+    binary = script(site, "fine", "exec sleep infinity")
+    site.write([{"name": "talk", "command": ["yes"]}, task("talked-over", binary)], hosts="host1")
+    run = site.run()
+    failure = run.finished["host1"]["failure"]
+    assert (run.code, failure["cause"]) == (1, "too_much")
+
+
+def test_escapes_in_what_a_command_says_are_visible(site: Site) -> None:
+    words = ["printf", "\\033]0;title\\007\\342\\200\\256txt"]
+    site.write([{"name": "say", "command": words}], hosts="host1")
+    run = site.run()
+    assert run.code == 0
+    (said,) = run.named("command_finished")
+    assert said["output"] == "\ufffd]0;title\ufffd\ufffdtxt"
