@@ -358,18 +358,18 @@ def _encodings(
     service: Service, observation: Observation, seen: ServiceObservation, references: Collection[str]
 ) -> tuple[Encoding, ...]:
     """Nothing if a release with this binary is there, a patch if there is one to be made, else the whole."""
-    wholes: tuple[EncodingKind, ...] = ("zstd", "gzip", "plain")
-    whole = Encoding(kind=next(kind for kind in wholes if kind in {*observation.tools, "plain"}))
+    kinds: tuple[EncodingKind, ...] = ("zstd", "gzip", "plain")
+    wholes = tuple(Encoding(kind=kind) for kind in kinds if kind in {*observation.tools, "plain"})
     there = _binaries(service, observation, seen)
     for release, digest in there:
         if service.binary.sha256.startswith(digest):
-            return (Encoding(kind="link", release=release), whole)
-    if whole.kind == "zstd":
+            return (Encoding(kind="link", release=release), *wholes)
+    if wholes[0].kind == "zstd":
         for release, digest in there:
             for reference in references:
                 if reference.startswith(digest):
-                    return (Encoding(kind="patch", release=release, reference=reference), whole)
-    return (whole,)
+                    return (Encoding(kind="patch", release=release, reference=reference), *wholes)
+    return wholes
 
 
 def _binaries(service: Service, observation: Observation, seen: ServiceObservation) -> list[tuple[str, str]]:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 _SCRIPT = ("remote/prelude.sh", "transaction/state.sh", "stage/stage.sh")
 _SECONDS = 120.0  # without a byte moving; unpacking and syncing on a slow disk included
-_MAY_BE_BETTER_WHOLE = {"cannot_write", "digest_mismatch"}
-"""Causes of a link or a patch that failed because what it is made from is not what it should be."""
+_MAY_BE_BETTER_NEXT = {"cannot_unpack", "digest_mismatch"}
+"""Causes for which the next way may be better: what it is made from, or with, is not what it should be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,7 @@ def stage(remote: Remote, host: str, plan: ServicePlan, stager: Stager, *, break
             _send(remote, service.name, args, flow(payload) if payload else None)
             break
         except HostError as error:
-            if encoding is plan.encodings[-1] or error.cause not in _MAY_BE_BETTER_WHOLE:
+            if encoding is plan.encodings[-1] or error.cause not in _MAY_BE_BETTER_NEXT:
                 raise
             stager.emit(
                 UploadFellBack(host=host, service=service.name, encoding=encoding.kind, detail=error.message)

@@ -15,6 +15,10 @@ release=$1 user=$2 binary=$3 sha256=$4 blake2b=$5 encoding=$6 env=$7 unit=$8 jso
 releases=/opt/$service/releases
 new=$releases/.staging-$release
 
+has_room() { # whether the disk takes what it did not a moment ago; else the tool that unpacks is to blame
+  rm -f "$new/$binary" && dd if=/dev/zero of="$new/.room" bs=64k count=16 2>/dev/null && rm -f "$new/.room"
+}
+
 give_up() { rm -rf "$new"; fail "$@"; }
 
 binary_of() { # RELEASE: its binary, which may have had another name
@@ -54,7 +58,8 @@ case $encoding in
     old=$(binary_of "${encoding#link:}")
     ln "$old" "$new/$binary" 2>/dev/null || cp "$old" "$new/$binary" ;;
   *) give_up bad_encoding "unknown encoding $encoding" ;;
-esac || give_up cannot_write "cannot write $new/$binary"
+esac || { has_room && give_up cannot_unpack "cannot make $binary from ${encoding%%:*}"; } ||
+  give_up cannot_write "cannot write $new/$binary"
 point stage.received
 
 private_group() { # USER: a group that nobody but the user is in, made if there is none; sets group

@@ -203,3 +203,18 @@ def test_bwlimit_is_for_all_hosts_together_and_nobody_is_given_up_meanwhile(site
     assert (ended - started).total_seconds() > (sent - 2 * 65_536) / (128 * 1024)
     for host in (site.lab.hosts[0], site.lab.hosts[2]):
         assert shell(host, "systemctl is-active slow") == "active\n"
+
+
+def test_a_tool_of_the_host_that_does_not_work_costs_bytes_and_no_deploy(site: Site) -> None:
+    host, name = site.lab.hosts[1], "no-tool"
+    broken = "/usr/local/sbin/zstd"
+    shell(host, 'printf "#!/bin/sh\\necho no such codec >&2\\nexit 1\\n" >"$1"; chmod 755 "$1"', broken)
+    try:
+        site.write([task(name, program(site))], hosts=WITH_ZSTD)
+        run = deploy(site)
+    finally:
+        shell(host, 'rm "$1"', broken)
+    (fell,) = run.named("upload_fell_back")
+    assert fell["encoding"] == "zstd"
+    assert "no such codec" in fell["detail"]
+    assert staged(run)[WITH_ZSTD]["encoding"] == "gzip"

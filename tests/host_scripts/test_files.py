@@ -122,7 +122,7 @@ def mode(path: Path) -> str:
 def test_a_release_is_staged_whole(sandbox: Sandbox, encoding: str) -> None:
     if encoding == "zstd" and sandbox.flavour == "busybox":
         # It has no zstd, and is sent none; if it were, nothing would be left behind.
-        assert stage(sandbox, encoding=encoding).startswith("failed cannot_write ")
+        assert stage(sandbox, encoding=encoding).startswith("failed cannot_unpack ")
         assert not list((sandbox.opt / "app/releases").iterdir())
         return
     payload = {
@@ -176,7 +176,7 @@ def test_a_patch_makes_the_binary_from_that_of_another_release(
     assert len(patch) < len(BINARY) / 10
     said = stage(sandbox, "r2", encoding="patch:r1", payload=patch)
     if sandbox.flavour == "busybox":  # it has no zstd
-        assert said.startswith("failed cannot_write ")
+        assert said.startswith("failed cannot_unpack ")
         assert [path.name for path in (sandbox.opt / "app/releases").iterdir()] == ["r1"]
         return
     assert said == "staged r2\n"
@@ -203,7 +203,7 @@ def test_a_patch_that_does_not_give_the_binary_leaves_nothing_behind(
     said = stage(
         sandbox, "r2", encoding="patch:none" if damage == "no release" else "patch:r1", payload=patch
     )
-    assert said.startswith(("failed cannot_write ", "failed digest_mismatch "))
+    assert said.startswith(("failed cannot_unpack ", "failed digest_mismatch "))
     assert [path.name for path in (sandbox.opt / "app/releases").iterdir()] == ["r1"]
 
 
@@ -213,9 +213,9 @@ def test_a_patch_that_does_not_give_the_binary_leaves_nothing_behind(
         ("plain", BINARY[:-1] + bytes([BINARY[-1] ^ 1]), "digest_mismatch"),  # never the right byte
         ("plain", BINARY[:-1], "digest_mismatch"),
         ("plain", b"", "digest_mismatch"),
-        ("gzip", gzip.compress(BINARY, 1)[:-100], "cannot_write"),
-        ("gzip", b"no gzip", "cannot_write"),
-        ("link:nowhere", b"", "cannot_write"),
+        ("gzip", gzip.compress(BINARY, 1)[:-100], "cannot_unpack"),
+        ("gzip", b"no gzip", "cannot_unpack"),
+        ("link:nowhere", b"", "cannot_unpack"),
         ("brotli", b"", "bad_encoding"),
     ],
 )

@@ -79,7 +79,7 @@ def test_what_was_sent_and_what_was_saved_is_told(tmp_path: Path) -> None:
     assert {event.saved for event in upload.events if isinstance(event, UploadProgressed)} == {packed.saved}
 
 
-@pytest.mark.parametrize("cause", ["cannot_write", "digest_mismatch"])
+@pytest.mark.parametrize("cause", ["cannot_unpack", "digest_mismatch"])
 @pytest.mark.parametrize("kind", ["link", "patch"])
 def test_a_link_or_a_patch_that_fails_is_followed_by_the_whole(
     tmp_path: Path, kind: EncodingKind, cause: str, monkeypatch: pytest.MonkeyPatch
@@ -112,7 +112,7 @@ def test_a_patch_that_cannot_be_made_costs_no_round_trip(tmp_path: Path) -> None
     assert upload.said(UploadFellBack) == []
 
 
-@pytest.mark.parametrize("cause", ["no_user", "stale", "connection_lost"])
+@pytest.mark.parametrize("cause", ["no_user", "stale", "connection_lost", "cannot_write"])
 def test_what_has_nothing_to_do_with_the_binary_is_not_tried_again(tmp_path: Path, cause: str) -> None:
     upload = Upload(tmp_path, Encoding(kind="link", release="r1"), GZIP, link=f"failed {cause} so it is\n")
     with pytest.raises(HostError, match="so it is"):
