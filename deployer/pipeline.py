@@ -44,6 +44,7 @@ from deployer.switch.switch import switch
 from deployer.transaction.lock import HeldError, StaleError, free_locks, take_locks
 from deployer.transaction.resolve import resolve
 from deployer.verify.early import EarlyAnswers
+from deployer.verify.sandbox import sandbox_hint
 from deployer.verify.status import ask_state, gather_evidence
 from deployer.verify.verify import Clock, UnhealthyError, check_alive, check_running, verify
 
@@ -444,7 +445,9 @@ class _Apply:
             return Failed(failure=failure, needs_person=False)
         if failure.cause in _LOST and (second := self._redial()):
             return self._left_to_the_host(failure, second)
-        failure = replace(failure, evidence=self._evidence(failure.service, getattr(error, "answer", "")))
+        evidence = self._evidence(failure.service, getattr(error, "answer", ""))
+        hint = failure.hint or sandbox_hint(failure.service, evidence)
+        failure = replace(failure, evidence=evidence, hint=hint)
         troubles: list[str] = []
         went: list[How] = []
         for plan in reversed(self._touched):

@@ -22,7 +22,7 @@ from deployer.errors import LoadError, Problem, did_you_mean
 from deployer.load.binary import read_binary
 from deployer.load.dotenv import read_dotenv, why_not_name, why_not_value
 from deployer.load.inventory import OutsideLimitError, select, split_pattern
-from deployer.load.schema import MAX_WORD, MAX_WORDS, MODULES, STRATEGY_KEYS, PlayModel, TaskModel
+from deployer.load.schema import MAX_WORDS, MODULES, STRATEGY_KEYS, PlayModel, TaskModel
 from deployer.load.target import BadVariableError, make_target
 from deployer.load.template import TemplateFailure, Variables, is_template
 from deployer.load.validation import Rendered, validate, without
@@ -429,12 +429,8 @@ def _healthcheck(model: HealthcheckModel) -> Healthcheck:
 
 def _why_not_started(command: Sequence[str], environment: Sequence[tuple[str, Secret]]) -> str:
     """Why execve(2) would take no program with these; "" if it would."""
-    total = sum(len(word.encode(errors="surrogatepass")) for word in command)
-    for name, value in environment:
-        size = len(name) + 1 + len(value.reveal().encode(errors="surrogatepass"))
-        if size > MAX_WORD:
-            return f"environment: {name} has {size} bytes, and Linux takes {MAX_WORD} for a variable"
-        total += size
+    words = (*command, *(f"{name}={value.reveal()}" for name, value in environment))
+    total = sum(len(word.encode(errors="surrogatepass")) for word in words)
     if total > MAX_WORDS:
         return f"environment and command have {total} bytes, and no more than {MAX_WORDS} can be passed on"
     return ""

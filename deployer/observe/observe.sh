@@ -77,7 +77,7 @@ digests=$([ -z "$files" ] || digest $files 2>/dev/null)
 say "$digests"
 say "= units"
 if [ $# != 0 ]; then
-  units_now=$(init_show "$@")
+  units_now=$(init_show "$@") || fail cannot_ask "systemd does not answer"
   say "$units_now"
   say "= processes"
   process=0

@@ -1,0 +1,34 @@
+"""A failure that the sandbox of the unit may have caused, and the setting that lifts it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deployer.outcome import Evidence
+
+_MAPPING = "mprotect|mmap|executable|exec(?:ute)? memory|segment|jit|libffi|closure"
+_EXECUTABLE_MEMORY = "MemoryDenyWriteExecute=no"
+# What programs and libraries say when systemd.exec(5) forbids something, and the setting that does.
+_SIGNS = (
+    (r"killed by signal 31\b|bad system call|SIGSYS", "SystemCallFilter="),
+    (r"read-only file system|EROFS", "ReadWritePaths="),
+    (r"address family not supported|EAFNOSUPPORT", "RestrictAddressFamilies="),
+    (rf"(?:{_MAPPING}).*(?:operation not permitted|permission denied|cannot allocate)", _EXECUTABLE_MEMORY),
+    (
+        r"operation not permitted|EPERM",
+        "SystemCallFilter=, AmbientCapabilities= or MemoryDenyWriteExecute=no",
+    ),
+)
+
+
+def sandbox_hint(service: str, evidence: Evidence | None) -> str:
+    """What to set if it was the sandbox; "" if nothing looks like that."""
+    if evidence is None:
+        return ""
+    text = "\n".join((evidence.state, *evidence.journal))
+    for sign, setting in _SIGNS:
+        if re.search(sign, text, re.IGNORECASE):
+            return f"if the unit's sandbox forbids that: systemctl edit {service}, and there {setting}"
+    return ""

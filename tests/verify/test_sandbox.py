@@ -1,0 +1,29 @@
+"""A failure that looks like the sandbox names the setting that lifts it."""
+
+from __future__ import annotations
+
+import pytest
+
+from deployer.outcome import Evidence
+from deployer.verify.sandbox import sandbox_hint
+
+
+@pytest.mark.parametrize(
+    ("state", "line", "setting"),
+    [
+        ("failed/failed, main process was killed by signal 31", "", "SystemCallFilter="),
+        ("", "Bad system call (core dumped)", "SystemCallFilter="),
+        ("", "open /data/x: read-only file system", "ReadWritePaths="),
+        ("", "socket: Address family not supported by protocol", "RestrictAddressFamilies="),
+        ("", "mprotect failed: Operation not permitted", "MemoryDenyWriteExecute=no"),
+        ("", "fatal: failed to allocate JIT code: Permission denied", "MemoryDenyWriteExecute=no"),
+        ("", "sched_setscheduler: operation not permitted", "SystemCallFilter=,"),
+        ("failed/failed, main process was killed by signal 3", "no such host", ""),
+        ("", "listen tcp :8080: bind: address already in use", ""),
+    ],
+)
+def test_each_sign_has_its_setting(state: str, line: str, setting: str) -> None:
+    hint = sandbox_hint("app", Evidence(state=state, journal=("starting", line)))
+    assert setting in hint
+    assert bool(hint) is bool(setting)
+    assert not hint or hint.startswith("if the unit's sandbox forbids that: systemctl edit app, and there ")
