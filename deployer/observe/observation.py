@@ -64,7 +64,7 @@ class ServiceObservation:
     """One service as it stands on the host."""
 
     current: str | None  # the release `current` points at
-    current_is_link: bool  # False: something else is in its place
+    current_is_link: bool  # False: something else is in its place, or it leads to no release of the service
     releases: Mapping[str, Proof]  # every whole release on disk
     at_boot: str  # no, always, unless-stopped
     stopped_by_operator: bool
@@ -211,7 +211,7 @@ def _service(
     link = current.link if current else None
     return ServiceObservation(
         current=link.rpartition("/")[2] if link else None,
-        current_is_link=current is None or link is not None,
+        current_is_link=current is None or _leads_to_a_release(link, name),
         releases={words[1]: _proof(words[2]) for words in lines if words[0] == "release"},
         before=said["before"][0] if "before" in said else None,
         deployed_by=said["before"][1] if "before" in said else "",
@@ -226,6 +226,11 @@ def _service(
         deployed=f"/var/lib/deployer/{name}" in folders,
         folders=folders,
     )
+
+
+def _leads_to_a_release(link: str | None, service: str) -> bool:
+    folder, _, release = (link or "").rpartition("/")
+    return bool(release) and folder in {"releases", f"/opt/{service}/releases"}
 
 
 def _proof(word: str) -> Proof:

@@ -291,7 +291,8 @@ def _notes(seen: ServiceObservation) -> tuple[str, ...]:
 
 def _refuse_what_is_not_ours(service: Service, observation: Observation, seen: ServiceObservation) -> None:
     if not seen.current_is_link:
-        message = f"/opt/{service.name}/current is not a link, so it was not made by deployer"
+        current = f"/opt/{service.name}/current"
+        message = f"{current} is no link to one of its releases, so it was not made by deployer"
         raise HostError("not_ours", message, hint="move it away, or give the service another name")
     _refuse_what_others_can_change(service, seen)
     unit = seen.unit

@@ -204,3 +204,23 @@ def test_a_disk_that_df_knows_nothing_of_is_left_out(free: str) -> None:
 
 def test_contents_do_not_show_themselves() -> None:
     assert "A=1" not in repr(parse_observation(RECORDED))
+
+
+@pytest.mark.parametrize(
+    ("leads", "fine"),
+    [
+        ("releases/r1", True),
+        ("/opt/app/releases/r1", True),  # as somebody may type it
+        ("/home/eve/releases/r1", False),
+        ("releases/../../evil", False),
+        ("../other/releases/r1", False),
+        ("r1", False),
+        ("/", False),
+    ],
+)
+def test_a_current_that_leads_anywhere_else_is_not_ours(leads: str, *, fine: bool) -> None:
+    reply = (
+        "fact uid 0\nfact machine x86_64\nservice app\nat_boot no\n= stat\n"
+        f"777 root root 9 /opt/app/current '/opt/app/current' -> '{leads}'\n= digests\n"
+    )
+    assert parse_observation(reply).services["app"].current_is_link is fine

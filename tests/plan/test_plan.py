@@ -347,7 +347,7 @@ NOTHING = make_unit(known=False, source="", active="inactive", main_pid=0)
         (
             make_seen(current=None, current_is_link=False, releases={}, unit=NOTHING),
             {},
-            "/opt/app/current is not a link, so it was not made by deployer",
+            "/opt/app/current is no link to one of its releases, so it was not made by deployer",
         ),
         (
             make_seen(current=None, releases={}, unit=make_unit(source="/lib/systemd/system/app.service")),
