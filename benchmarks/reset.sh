@@ -32,7 +32,7 @@ clear_helpers() {
   systemctl disable --quiet deployer-revert.service
   rm -f /usr/local/libexec/unless-stopped /usr/local/libexec/deployer-revert \
     "$units/unless-stopped@.service" "$units/deployer-revert@.service" "$units/deployer-revert.service" \
-    "$units"/*.wants/deployer-revert.service
+    "$units"/*.wants/deployer-revert.service /var/lib/deployer/helpers
   rmdir /usr/local/libexec /var/lib/unless-stopped /var/lib/deployer
 }
 

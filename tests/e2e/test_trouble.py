@@ -318,7 +318,7 @@ def test_a_binary_for_another_machine_is_refused(site: Site, lab: Lab) -> None:
 
 
 def test_a_unit_of_the_system_is_not_touched(site: Site, lab: Lab) -> None:
-    name = "console-getty"
+    name = "debug-shell"
     before = [show(host, name, "FragmentPath", "MainPID", "InvocationID") for host in lab.hosts]
     site.write([task(name, sleeper(site), user="trouble")])
 

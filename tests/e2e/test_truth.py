@@ -265,10 +265,12 @@ def test_systemd_that_executes_itself_anew_costs_no_release(site: Site, where: s
         for number in range(2, 5):
             run = site.run("-e", f"v={number}")
             assert (run.code, run.outcomes) == (0, {where: "changed"}), run
-            assert environ(host, name)["V"] == str(number)
-            assert runs(host, name) == current(host, name)
+            assert f"V={number}" in host.read(f"/opt/{name}/current/.env").decode()
     finally:
         shell(host, 'rm "$1"', loop)
+    eventually(lambda: shell(host, "pgrep -f '^sh -c while'", check=False) == "", what="the last of them")
+    assert environ(host, name)["V"] == "4"
+    assert runs(host, name) == current(host, name)
     eventually(lambda: site.run("-e", "v=4").outcomes == {where: "unchanged"}, what="an unchanged host")
 
 
