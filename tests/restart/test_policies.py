@@ -202,8 +202,8 @@ def gives_up(host: TestHost, service: str, *, starts_before: int) -> None:
     assert mark(host, service) == "nothing"
 
 
-# Lets a hook of one service take its time before it asks systemctl for a verb.  Hooks look there first, whatever
-# the service's own PATH says, and everybody else goes by.
+# Lets a hook of one service take its time before it asks systemctl for a verb.
+# Hooks look there first, whatever the service's own PATH says, and everybody else goes by.
 SLOW_SYSTEMCTL = """#!/bin/sh
 case "$(tr "\\0" " " </proc/$PPID/cmdline)" in
 *"/usr/local/libexec/unless-stopped "*" %s.service"*) [ "$1" != %s ] || { : >/run/slow/asked; sleep 2; } ;;
