@@ -2,6 +2,7 @@
 # prelude.sh - what every script that runs on a host begins with: replies, failures, durable files.
 set -u
 umask 022
+unset POSIXLY_CORRECT CDPATH    # a host may set them for everybody; options then may not follow names
 
 say() { printf '%s\n' "$*"; }
 

@@ -144,6 +144,14 @@ def test_a_lock_is_taken_and_the_releases_tell_of_themselves(place: Place) -> No
     assert words[5:] == [f"lease={LEASE}"]
 
 
+def test_what_a_host_sets_for_everybody_changes_no_script(place: Place) -> None:
+    said = place.sandbox.run_text(
+        f"POSIXLY_CORRECT=1 CDPATH=/tmp\nexport POSIXLY_CORRECT CDPATH\n{read_script(PRELUDE)}\n"
+        'say "${POSIXLY_CORRECT-unset} ${CDPATH-unset}"'
+    )
+    assert said == "unset unset\n"
+
+
 def test_a_lock_that_is_held_is_not_taken_and_its_holder_is_named(place: Place) -> None:
     place.take()
     place.silent_for(20)
