@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from deployer.remote.remote import Remote
 
+_LARGEST = 1 << 50  # bytes of a binary
 _SCRIPT = ("remote/prelude.sh", "ask/releases.sh")
 
 State = Literal["good", "staged", "failed"]
@@ -80,7 +81,7 @@ def _release(name: str, state: str, current: bool, about: str) -> ReleaseOnDisk:
         # A mark nobody knows is no proof that the release is good.
         state=next((known for known in get_args(State) if known == state), "failed"),
         made=_made(name),
-        size=size if isinstance(size, int) else None,
+        size=size if isinstance(size, int) and 0 <= size <= _LARGEST else None,
         by=str(facts.get("by", "")),
         run=str(facts.get("run", "")),
     )
@@ -89,7 +90,7 @@ def _release(name: str, state: str, current: bool, about: str) -> ReleaseOnDisk:
 def _mapping(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}  # damaged, or written by hand
     return found if isinstance(found, dict) else {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from deployer.desired import Binary
 
 _SHA256_DIGITS = 64
+_MODE = re.compile("[0-7]{1,5}")
+_VERSION = re.compile("[0-9]{1,6}")
 
 Proof = Literal["good", "staged", "failed"]
 """Of a release: it was committed once; it never was; it was switched to and did not get well."""
@@ -118,7 +121,7 @@ def parse_observation(stdout: str) -> Observation:
         uid=int(facts["uid"][0]),
         machine=facts["machine"][0],
         init=init[0],
-        init_version=init[1],
+        init_version=_version(init[1]),
         tools=frozenset(words[1] for words in head if words[0] == "tool"),
         disks={
             words[0]: Disk(free=int(words[1]) * 1024, options=mounted.get(words[2], frozenset({"unknown"})))
@@ -158,8 +161,23 @@ class _Stat:
         return target.strip("'\"`") if arrow else None
 
 
+def _version(word: str) -> str:
+    """A version of the init system; what looks like a number is one, for it will be compared."""
+    if word.isdigit() and not _VERSION.fullmatch(word):
+        message = f"{_short(word)} is no version of an init system"
+        raise ValueError(message)
+    return word
+
+
+def _short(word: str) -> str:
+    return repr(word[:20])
+
+
 def _stat(line: str) -> _Stat:
     mode, owner, group, size, path, shown = line.split(" ", 5)
+    if not _MODE.fullmatch(mode):
+        message = f"{_short(mode)} is no mode of {path}"
+        raise ValueError(message)
     return _Stat(mode=mode, owner=owner, group=group, size=size, path=path, shown=shown)
 
 

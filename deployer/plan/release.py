@@ -94,7 +94,7 @@ def read_healthcheck(about: str) -> Healthcheck | None:
         kinds: dict[str, Any] = {"http": HttpTest, "tcp": TcpTest, "exec": ExecTest}
         made = kinds[kind](**{key: tuple(value) if key == "argv" else value for key, value in test.items()})
         return Healthcheck(test=made, **facts)
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None  # written by a version that did not, or by hand
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _SHOWN = 200  # characters of what cannot be read
+_CAUSE = re.compile("[a-z][a-z_]{1,40}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +91,8 @@ def reading(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, LookupError, ArithmeticError, TypeError) as error:
+    # RecursionError: JSON that is nested a thousand times.
+    except (ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RecursionError) as error:
         detail = f"{type(error).__name__}: {error}"[:_SHOWN]
         message = f"{what}: what the host said cannot be understood ({detail})"
         hint = "see what its login files and its sh, stat, ls and systemctl print"
@@ -103,12 +106,14 @@ def fields(reply: Reply, *, what: str) -> list[list[str]]:
         HostError: with the script's own cause and message, and the last line of stderr as detail.
 
     """
-    lines = [line.split(" ") for line in reply.stdout.splitlines()]
+    lines = [line.split(" ") for line in _lines(reply.stdout)]
     for line in lines:
         if line[0] == "failed":
             detail = telling_line(reply.stderr)
-            cause = line[1] if len(line) > 1 and line[1].replace("_", "a").isalpha() else "bad_answer"
-            raise HostError(cause, " ".join(line[2:]) + (f": {detail}" if detail else ""))
+            cause, message = line[1] if len(line) > 1 else "", " ".join(line[2:])
+            if not _CAUSE.fullmatch(cause):
+                cause, message = "bad_answer", f"{what} failed, and the host gave no cause"
+            raise HostError(cause, message + (f": {detail}" if detail else ""))
     if reply.status != 0:
         detail = telling_line(reply.stderr) or f"exit status {reply.status}"
         raise HostError("script_failed", f"{what} failed: {detail}")
@@ -119,13 +124,18 @@ def sections(stdout: str) -> dict[str, list[str]]:
     """The lines of a reply by the `= NAME` above them; "" are those before the first."""
     found: dict[str, list[str]] = {"": []}
     name = ""
-    for line in stdout.splitlines():
+    for line in _lines(stdout):
         if line.startswith("= "):
             name = line[2:]
             found[name] = []
         else:
             found[name].append(line)
     return found
+
+
+def _lines(text: str) -> list[str]:
+    """As a script ended them; str.splitlines ends one at U+2028 and others too, in the middle of a log."""
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def telling_line(text: str) -> str:

@@ -36,7 +36,19 @@ def test_a_release_says_where_it_came_from() -> None:
 
 
 @pytest.mark.parametrize(
-    "about", ["", "{", "[]", "null", '{"binary": 7}', '{"binary": {"size": "big"}}', '= oops\n{"by": 1}']
+    "about",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"binary": 7}',
+        '{"binary": {"size": "big"}}',
+        '= oops\n{"by": 1}',
+        '{"binary": {"size": -5}}',
+        f'{{"binary": {{"size": 1{"0" * 400}}}}}',
+        "[" * 100_000,
+    ],
 )
 def test_a_release_json_that_says_nothing_is_no_trouble(about: str) -> None:
     release = only(reply(about=about))

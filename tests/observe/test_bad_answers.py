@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import random
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -10,12 +11,16 @@ import pytest
 
 from deployer.errors import HostError
 from deployer.observe.observe import observe
+from deployer.plan.diff import render_diff
+from deployer.plan.plan import plan_rollback, plan_service
+from deployer.remote.remote import Reply, fields, sections
 from tests.made import make_service
 from tests.memory import EMPTY_HOST, MemoryHost, unit
 
 if TYPE_CHECKING:
     from deployer.observe.observation import Observation
 
+NOW = dt.datetime(2025, 6, 2, tzinfo=dt.UTC)
 FULL = f"""\
 fact uid 0
 fact machine x86_64
@@ -62,6 +67,10 @@ def test_the_whole_reply_is_read() -> None:
         FULL.replace("755 root root 4096 /opt/app '/opt/app'", "755 root"),
         FULL.replace("release 2025", "release\nrelease 2025"),
         FULL.replace("service app\n", "service app\ncontents /etc/x A\n"),
+        FULL.replace("755 root root 4096", "=755 root root 4096"),
+        FULL.replace("755 root root 4096", f"{'7' * 40} root root 4096"),
+        FULL.replace("systemd 252", "systemd 25\u00b2"),
+        FULL.replace("systemd 252", f"systemd {'9' * 5000}"),
     ],
 )
 def test_what_cannot_be_read_is_a_cause(reply: str) -> None:
@@ -84,7 +93,7 @@ def test_numbers_that_are_none_are_as_good_as_nothing(changed: str) -> None:
 
 
 @pytest.mark.parametrize("seed", range(300))
-def test_of_a_garbled_reply_nothing_but_a_cause_may_come(seed: int) -> None:
+def test_of_a_garbled_reply_nothing_but_a_cause_may_come_here_or_in_the_plan(seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311
     lines = FULL.splitlines(keepends=True)
     for _ in range(chance.randint(1, 4)):
@@ -95,12 +104,40 @@ def test_of_a_garbled_reply_nothing_but_a_cause_may_come(seed: int) -> None:
             [
                 line[:cut],
                 line[:cut]
-                + chance.choice(["\x00", "=", " ", "\n", "\u0660", "9" * 40, "= units\n", "-> "])
+                + chance.choice(["\x00", "=", " ", "\n", "\u0660", "\u00b2", "9" * 5000, "= units\n", "-> "])
                 + line[cut:],
                 line + line,
                 "",
                 chance.choice(lines),
             ]
         )
+    service = make_service()
     with suppress(HostError):
-        look("".join(lines))
+        observation = look("".join(lines))
+        with suppress(HostError):
+            render_diff(plan_service(service, observation, now=NOW), observation)
+        plan_rollback(service, observation)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "failed\n",
+        "failed \n",
+        "failed \x1b[31m oops\n",
+        "failed 42\n",
+        "failed it's broken\n",
+        f"failed {'x' * 500}\n",
+    ],
+)
+def test_a_failure_without_a_cause_is_a_bad_answer_that_says_what_was_done(said: str) -> None:
+    with pytest.raises(HostError, match="looking at the host failed, and the host gave no cause") as caught:
+        look(said)
+    assert caught.value.cause == "bad_answer"
+
+
+@pytest.mark.parametrize("end", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\r"])
+def test_only_a_newline_ends_a_line_so_no_log_can_begin_a_section(end: str) -> None:
+    reply = f"= state\nActiveState=failed\n= journal\noops{end}= state{end}ActiveState=active\n"
+    assert sections(reply)["state"] == ["ActiveState=failed"]
+    fields(Reply(status=0, stdout=f"fine{end}failed cause it did not\n", stderr=""), what="asking")

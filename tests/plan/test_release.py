@@ -159,6 +159,25 @@ REMEMBERED = json.loads(
         json.dumps({"healthcheck": REMEMBERED | {"test": {"kind": "tcp", "nowhere": 1}}}),
         json.dumps({"healthcheck": REMEMBERED | {"new": 1}}),
         json.dumps({"healthcheck": {key: value for key, value in REMEMBERED.items() if key != "retries"}}),
+        "[" * 100_000,
+        *(
+            json.dumps({"healthcheck": REMEMBERED | {key: value}})
+            for key, value in (
+                ("interval", 1e308),
+                ("interval", -1),
+                ("interval", 0),
+                ("interval", "5"),
+                ("timeout", float("nan")),
+                ("stay_up", float("inf")),
+                ("retries", 0),
+                ("retries", 1.5),
+                ("retries", 10**30),
+                ("test", {"kind": "tcp", "host": "127.0.0.1", "port": 70_000}),
+                ("test", {"kind": "tcp", "host": "a b\r\n", "port": 80}),
+                ("test", {"kind": "exec", "argv": ["a\0b"]}),
+                ("test", {"kind": "exec", "argv": []}),
+            )
+        ),
     ],
 )
 def test_what_cannot_be_read_is_not_remembered(about: str) -> None:
