@@ -110,6 +110,7 @@ class MemoryHost:
         stdin: Iterable[bytes | memoryview] | None = None,
         timeout: float,  # noqa: ARG002  part of the protocol
         longest: float = 0.0,  # noqa: ARG002  as above
+        keep: int = 0,  # noqa: ARG002  as above
     ) -> Reply:
         name = _NAMES[script]
         self.ran.append((name, args))

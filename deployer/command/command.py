@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _SECONDS = 600.0  # without a sign of life
 _LONGEST = 6 * 3600.0  # seconds in all
 _SHOWN = 4000  # characters of output
+_KEPT = 256 * 1024  # bytes of it: far more than is shown, so that no secret is cut where it would be seen
 
 
 def run_command(
@@ -31,7 +32,8 @@ def run_command(
 
     """
     emit(StageStarted(host=host, stage="command", service=task.name))
-    reply = remote.run(read_script("command/command.sh"), task.argv, timeout=_SECONDS, longest=_LONGEST)
+    script = read_script("command/command.sh")
+    reply = remote.run(script, task.argv, timeout=_SECONDS, longest=_LONGEST, keep=_KEPT)
     output = redact(reply.stdout)[-_SHOWN:].rstrip()
     emit(CommandFinished(host=host, task=task.name, status=reply.status, output=output))
     if reply.status != 0:

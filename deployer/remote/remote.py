@@ -49,11 +49,14 @@ class Remote(Protocol):
         stdin: Iterable[bytes | memoryview] | None = None,
         timeout: float,
         longest: float = 0.0,
+        keep: int = 0,
     ) -> Reply:
         """Run `script` as root; `timeout` is seconds without any sign of life.
 
         `longest` is seconds from when all was sent until it has ended, 0 for twice `timeout`: who says a byte
         now and then is no more alive than who says nothing.
+        A reply that is longer than any answer of a script of ours is an error; of what other programs say
+        only the last `keep` bytes (up to twice as many) are wanted, 0 for all.
 
         It takes an exec of its own only where there is none that waits, since a script before it.
         Each part of `stdin` is asked for when the one before was sent; whoever makes it may take its time.

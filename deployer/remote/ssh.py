@@ -63,8 +63,11 @@ _SPEED = 20e6  # bytes per second to a host that must be possible over any dista
 _OTHER_FILES = 256  # that are open beside connections
 _MOST = 4 * 1024 * 1024  # bytes of an answer
 _MOST_BEFORE = 256 * 1024  # bytes that login files may print
+_MOST_IN_ALL = 256 * 1024 * 1024  # bytes of an output of which only the end is kept
+_SEE_LOGIN = "see what the user's login files print there"
 _TICK = 1.0  # seconds for which one stream may be waited for and the other not read
 _OF_SUDO = re.compile(r"^(?:.*: )?sudo: |^Sorry, |sudoers", re.MULTILINE)
+_SUDO_SECONDS = 60.0  # until sudo is through
 _SUDO_PROMPT = "deployer-asks-for-the-sudo-password"
 
 
@@ -505,32 +508,32 @@ class _SshRemote:
         stdin: Iterable[bytes | memoryview] | None = None,
         timeout: float,
         longest: float = 0.0,
+        keep: int = 0,
     ) -> Reply:
         end = secrets.token_hex(8) if stdin is None else ""
         try:
             with self._shell(timeout, last=not end) as shell:
                 channel = shell.channel
-                said = bytearray()
+                said = b""
                 if not shell.greeted and self._become and self._become.password:
-                    said += self._give_password(channel)
+                    said = self._give_password(channel)
                 parts = chain((boot_input(script, args, end=end),), stdin or ())
                 _send(channel, parts, unread=lambda: max(_UNREAD, int(self._round_trip * _SPEED)))
                 if not end:
                     _no_more(channel)
-                hearing = _Hearing(channel, said, silence=timeout, longest=longest or 2 * timeout)
+                hearing = _Hearing(
+                    channel,
+                    said,
+                    greeted=shell.greeted,
+                    silence=timeout,
+                    longest=longest or 2 * timeout,
+                    keep=keep,
+                )
                 shell.waits = hearing.until(end)
-                errors, status = hearing.errors, 0
-                if not shell.waits:
-                    status = hearing.end()
-                    errors = hearing.errors
-                text = said.decode(errors="replace")
-                if not shell.greeted:
-                    before, hello, text = text.partition(f"{HELLO}\n")
-                    if not hello:
-                        self._explain_no_hello(status, before, errors)
-                    shell.greeted = True
-        except _EndlessError as endless:
-            raise HostError("too_much", str(endless), hint="see what its login files print") from None
+                status = 0 if shell.waits else hearing.end()
+                if not hearing.greeted:
+                    raise _no_hello(self._become, status, hearing.before, hearing.errors)
+                shell.greeted = True
         except TimeoutError as error:
             message = str(error) or f"no sign of life for {timeout:.0f} s"
             raise HostError("timed_out", message) from None
@@ -538,7 +541,7 @@ class _SshRemote:
             raise HostError("connection_lost", f"the connection was lost ({_reason(error)})") from None
         if status == -1:  # RFC 4254, 6.10: no exit status means killed, or the connection died
             raise HostError("connection_lost", "the connection was lost before the command ended")
-        return Reply(status=status, stdout=text, stderr=errors)
+        return Reply(status=status, stdout=hearing.output, stderr=hearing.errors)
 
     def connect_tcp(self, host: str, port: int, *, timeout: float) -> TcpChannel:
         try:
@@ -653,10 +656,12 @@ class _SshRemote:
         assert self._become  # noqa: S101  the caller checked
         assert self._become.password  # noqa: S101
         output, errors, answered = b"", b"", False
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + _SUDO_SECONDS
         while HELLO.encode() + b"\n" not in output:
             if len(output) + len(errors) > _MOST_BEFORE:
-                raise _EndlessError("its login says more than anybody can read before sudo has asked")
+                message = "its login says more than anybody can read before sudo has asked"
+                raise HostError("too_much", message, hint=_SEE_LOGIN)
+            ended = channel.exit_status_ready() or channel.closed  # and what it said before that is here
             if channel.recv_stderr_ready():
                 errors += channel.recv_stderr(4096)
                 if errors.count(_SUDO_PROMPT.encode()) > int(answered):
@@ -666,27 +671,32 @@ class _SshRemote:
                     answered = True
             elif channel.recv_ready():
                 output += channel.recv(4096)
-            elif channel.exit_status_ready() or channel.closed:
-                detail = last_line(errors.decode(errors="replace").replace(_SUDO_PROMPT, ""))
-                raise HostError("sudo_refused", f"sudo refused: {detail or 'no reason given'}")
+            elif ended:
+                status = channel.recv_exit_status() if channel.exit_status_ready() else -1
+                told = errors.decode(errors="replace").replace(_SUDO_PROMPT, "")
+                raise _no_hello(self._become, status, output.decode(errors="replace"), told)
             elif time.monotonic() > deadline:
-                raise TimeoutError
+                message = f"neither sudo nor a shell began within {_SUDO_SECONDS:.0f} s"
+                raise TimeoutError(message)
             else:
                 time.sleep(0.005)
         return output
 
-    def _explain_no_hello(self, status: int, before: str, errors: str) -> None:
-        """Why no script was begun: by what the login said, or sudo, or nobody."""
-        detail = telling_line(errors) or last_line(before)
-        if status == -1 and not detail:
-            raise HostError("connection_lost", "the connection was lost before the command began")
-        if self._become is not None and (not detail or _OF_SUDO.search(errors + before)):
-            asks = "password" in detail
-            hint = "give it one with --ask-become-pass, or allow NOPASSWD in sudoers" if asks else ""
-            raise HostError("sudo_refused", f"sudo refused: {detail or f'exit status {status}'}", hint=hint)
-        message = f"the login runs no shell: it ended with status {status}"
-        hint = "see what happens there with: ssh -T, the same user and host, and the command true"
-        raise HostError("shell_failed", f"{message} and said: {detail}" if detail else message, hint=hint)
+
+def _no_hello(become: Become | None, status: int, before: str, errors: str) -> HostError:
+    """Why no script was begun: by what the login said, or sudo, or nobody."""
+    reason, notice = telling_line(errors), last_line(before)
+    detail = reason or notice
+    if status == -1 and not detail:
+        return HostError("connection_lost", "the connection was lost before the command began")
+    if become is not None and (not detail or _OF_SUDO.search(f"{errors}\n{before}")):
+        asks = "password is required" in detail
+        hint = "give it one with --ask-become-pass, or allow NOPASSWD in sudoers" if asks else ""
+        return HostError("sudo_refused", f"sudo refused: {detail or f'exit status {status}'}", hint=hint)
+    message = f"the login runs no shell: it ended with status {status}"
+    hint = "see what happens there with: ssh -T, the same user and host, and the command true"
+    said = "; ".join(filter(None, (notice, reason)))  # who prints a notice may warn of other things, too
+    return HostError("shell_failed", f"{message} and said: {said}" if said else message, hint=hint)
 
 
 def _allow_files(connections: int) -> None:
@@ -741,22 +751,46 @@ def _no_more(channel: paramiko.Channel) -> None:
         channel.shutdown_write()
 
 
-class _EndlessError(Exception):
-    """A host says more than any answer has."""
-
-
 class _Hearing:
     """What a script says, on both of its streams, within limits of time and of size."""
 
-    def __init__(self, channel: paramiko.Channel, said: bytearray, *, silence: float, longest: float) -> None:
+    def __init__(
+        self,
+        channel: paramiko.Channel,
+        said: bytes,
+        *,
+        greeted: bool,
+        silence: float,
+        longest: float,
+        keep: int,
+    ) -> None:
         self._channel = channel
-        self._said = said
+        self._said = bytearray()
+        self._before: bytes | None = b"" if greeted else None
         self._errors = bytearray()
         self._silence = silence
         self._longest = longest
+        self._keep = keep
+        self._sum = 0  # bytes of stdout
         self._heard = time.monotonic()
         self._until = self._heard + longest
         channel.settimeout(min(silence, _TICK))
+        self._take(said)
+
+    @property
+    def greeted(self) -> bool:
+        """Whether the shell was begun."""
+        return self._before is not None
+
+    @property
+    def before(self) -> str:
+        """What stood before the greeting: all there is, if none came."""
+        return (self._said if self._before is None else self._before).decode(errors="replace")
+
+    @property
+    def output(self) -> str:
+        """What the script has said on stdout, or the end of it."""
+        return self._said.decode(errors="replace")
 
     @property
     def errors(self) -> str:
@@ -767,7 +801,7 @@ class _Hearing:
         """Until its shell says `end`; false if that ended instead."""
         mark = end_mark(end)
         while piece := self._next(self._channel.recv):
-            self._take(self._said, piece)
+            self._take(piece)
             if end and self._said.endswith(mark):
                 del self._said[-len(mark) :]
                 self._take_errors()
@@ -777,7 +811,7 @@ class _Hearing:
     def end(self) -> int:
         """What is left of stderr, and the exit status."""
         while piece := self._next(self._channel.recv_stderr):
-            self._take(self._errors, piece)
+            self._take_error(piece)
         if not self._channel.status_event.wait(min(self._silence, self._longest)):
             raise TimeoutError
         return self._channel.recv_exit_status()
@@ -787,7 +821,9 @@ class _Hearing:
             self._take_errors()
             now = time.monotonic()
             if now > self._until:
-                raise TimeoutError(f"it did not come to an end within {self._longest:.0f} s")
+                message = f"it did not come to an end within {self._longest:.0f} s"
+                hint = "see what it still waits for there, and what the user's login files run"
+                raise HostError("timed_out", message, hint=hint)
             try:
                 piece = receive(_SLICE)
             except TimeoutError:
@@ -800,12 +836,32 @@ class _Hearing:
     def _take_errors(self) -> None:
         """Nobody may wait for stderr to be read while this waits for stdout."""
         while self._channel.recv_stderr_ready():
-            self._take(self._errors, self._channel.recv_stderr(_SLICE))
+            self._take_error(self._channel.recv_stderr(_SLICE))
+            self._heard = time.monotonic()
 
-    def _take(self, into: bytearray, piece: bytes) -> None:
-        into += piece
-        if len(into) > _MOST:
-            raise _EndlessError(f"it says more than {_MOST >> 20} MiB, which is no answer")
+    def _take_error(self, piece: bytes) -> None:
+        self._errors += piece
+        if len(self._errors) > _MOST:
+            raise _too_much(_MOST, _SEE_LOGIN)
+
+    def _take(self, piece: bytes) -> None:
+        self._said += piece
+        if self._before is None:
+            before, hello, after = self._said.partition(f"{HELLO}\n".encode())
+            if hello:
+                self._before, self._said = bytes(before), after
+        self._sum += len(piece)
+        if self.greeted and self._keep:
+            if self._sum > _MOST_IN_ALL:
+                raise _too_much(_MOST_IN_ALL, "send its output to a file there, or have it say less")
+            if len(self._said) > 2 * self._keep:
+                del self._said[: -self._keep]
+        elif len(self._said) > _MOST:
+            raise _too_much(_MOST, _SEE_LOGIN)
+
+
+def _too_much(most: int, hint: str) -> HostError:
+    return HostError("too_much", f"it says more than {most >> 20} MiB, which is no answer", hint=hint)
 
 
 def _fingerprint(key: paramiko.PKey) -> str:

@@ -84,6 +84,16 @@ def test_a_command_that_never_stops_talking_ends_its_host_alone(site: Site) -> N
     assert (run.code, failure["cause"]) == (1, "too_much")
 
 
+def test_a_command_that_says_much_is_no_failure_and_its_end_is_told(site: Site) -> None:
+    words = ["sh", "-c", "yes | head -c 20000000; echo; echo done"]
+    site.write([{"name": "talk", "command": words}], hosts="host1")
+    run = site.run()
+    assert run.code == 0
+    (said,) = run.named("command_finished")
+    assert said["output"].endswith("\ndone")
+    assert len(said["output"]) <= 4000
+
+
 def test_escapes_in_what_a_command_says_are_visible(site: Site) -> None:
     words = ["printf", "\\033]0;title\\007\\342\\200\\256txt"]
     site.write([{"name": "say", "command": words}], hosts="host1")

@@ -49,6 +49,7 @@ class LocalHost:
         stdin: Iterable[bytes | memoryview] | None = None,  # noqa: ARG002  part of the protocol
         timeout: float,
         longest: float = 0.0,  # noqa: ARG002  as above
+        keep: int = 0,  # noqa: ARG002  as above
     ) -> Reply:
         done = subprocess.run(
             [shutil.which(self._shell[0]) or "", *self._shell[1:], "-c", assemble(script, args).decode()],
