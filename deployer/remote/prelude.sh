@@ -2,7 +2,12 @@
 # prelude.sh - what every script that runs on a host begins with: replies, failures, durable files.
 set -u
 umask 022
-unset POSIXLY_CORRECT CDPATH    # a host may set them for everybody; options then may not follow names
+# A host may set these for everybody: options then may not follow names, ls and stat quote otherwise, df counts
+# otherwise, and systemctl speaks in colours, tells what it does, or takes the host for one that does not run.
+unset POSIXLY_CORRECT CDPATH TMPDIR GREP_OPTIONS GZIP QUOTING_STYLE TIME_STYLE
+unset BLOCK_SIZE BLOCKSIZE LS_BLOCK_SIZE DF_BLOCK_SIZE
+unset SYSTEMD_COLORS SYSTEMD_URLIFY SYSTEMD_PAGER SYSTEMD_OFFLINE SYSTEMD_IGNORE_CHROOT SYSTEMD_UNIT_PATH
+unset SYSTEMD_BUS_TIMEOUT SYSTEMD_LOG_LEVEL SYSTEMD_LOG_TARGET SYSTEMD_LOG_COLOR SYSTEMD_LOG_TIME SYSTEMD_LOG_LOCATION
 
 say() { printf '%s\n' "$*"; }
 

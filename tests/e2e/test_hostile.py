@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -40,7 +40,7 @@ def login_that_runs(host: TestHost, user: str, program: str) -> Iterator[None]:
         shell(host, 'userdel -r "$1"; rm -f "/usr/local/bin/shell-$1" "/etc/sudoers.d/$1"', user, check=False)
 
 
-def run_as(site: Site, tmp_path: Path, user: str) -> Run:
+def run_as(site: Site, tmp_path: Path, user: str, job: dict[str, Any] | None = None) -> Run:
     lab, host = site.lab, site.lab.hosts[0]
     listed = inventory(
         tmp_path / "hosts.yml",
@@ -49,7 +49,7 @@ def run_as(site: Site, tmp_path: Path, user: str) -> Run:
         ansible_ssh_private_key_file=str(lab.key),
         ansible_ssh_common_args=f"-o UserKnownHostsFile={lab.known_hosts}",
     )
-    site.write([task("never-there", sleeper(site))], hosts="host1")
+    site.write([job or task("never-there", sleeper(site))], hosts="host1")
     return site.run("-i", listed)
 
 
@@ -74,6 +74,26 @@ def test_the_login_is_to_blame_and_not_sudo(
     assert failure["cause"] == cause, failure
     assert told in failure["message"]
     assert "sudo" not in failure["message"]
+
+
+_FOR_EVERYBODY = (
+    "POSIXLY_CORRECT=1 QUOTING_STYLE=c BLOCK_SIZE=1 TIME_STYLE=full-iso SYSTEMD_COLORS=1 SYSTEMD_OFFLINE=1 "
+    "SYSTEMD_LOG_LEVEL=debug GREP_OPTIONS=--invert-match CDPATH=/tmp:/ TMPDIR=/nowhere"
+)
+
+
+def test_what_a_host_sets_for_everybody_has_no_effect(site: Site, tmp_path: Path) -> None:
+    host = site.lab.hosts[0]
+    with login_that_runs(host, "setter", f'export {_FOR_EVERYBODY}; exec /bin/sh "$@"'):
+        shell(host, 'echo "Defaults:setter !env_reset" >>/etc/sudoers.d/setter')
+        told = {"name": "tell", "command": ["printenv", "QUOTING_STYLE"]}
+        (said,) = run_as(site, tmp_path, "setter", told).named("command_finished")
+        runs = [run_as(site, tmp_path, "setter", task("set-upon", sleeper(site))) for _ in range(2)]
+    assert said["output"] == "c"  # it is there, and stays there for commands of the user
+    assert [(run.code, run.outcomes) for run in runs] == [
+        (0, {"host1": "changed"}),
+        (0, {"host1": "unchanged"}),
+    ], [run.finished for run in runs]
 
 
 def test_a_command_that_never_stops_talking_ends_its_host_alone(site: Site) -> None:

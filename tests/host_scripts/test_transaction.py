@@ -144,12 +144,31 @@ def test_a_lock_is_taken_and_the_releases_tell_of_themselves(place: Place) -> No
     assert words[5:] == [f"lease={LEASE}"]
 
 
-def test_what_a_host_sets_for_everybody_changes_no_script(place: Place) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("POSIXLY_CORRECT", "1"),
+        ("CDPATH", "/tmp"),
+        ("TMPDIR", "/nowhere"),
+        ("GREP_OPTIONS", "--invert-match"),
+        ("GZIP", "--verbose"),
+        ("QUOTING_STYLE", "c"),
+        ("TIME_STYLE", "full-iso"),
+        ("BLOCK_SIZE", "1"),
+        ("SYSTEMD_COLORS", "1"),
+        ("SYSTEMD_LOG_LEVEL", "debug"),
+        ("SYSTEMD_OFFLINE", "1"),
+        ("SYSTEMD_UNIT_PATH", "/tmp"),
+    ],
+)
+def test_what_a_host_sets_for_everybody_changes_no_script(place: Place, name: str, value: str) -> None:
     said = place.sandbox.run_text(
-        f"POSIXLY_CORRECT=1 CDPATH=/tmp\nexport POSIXLY_CORRECT CDPATH\n{read_script(PRELUDE)}\n"
-        'say "${POSIXLY_CORRECT-unset} ${CDPATH-unset}"'
+        f'{name}={value}\nexport {name}\n{read_script(PRELUDE)}\nsay "${{{name}-unset}}"\n'
+        "ln -s to /run/link; ls -l /run/link"
     )
-    assert said == "unset unset\n"
+    first, listed = said.splitlines()
+    assert first == "unset"
+    assert listed.endswith(" /run/link -> to")
 
 
 def test_a_lock_that_is_held_is_not_taken_and_its_holder_is_named(place: Place) -> None:
