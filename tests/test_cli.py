@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,6 +21,7 @@ from deployer.cli import cli, main
 from deployer.outcome import ExitCode
 from deployer.record.record import HostRecord
 from deployer.record.store import Store
+from deployer.visible import visible
 from tests.record.runs import make_run
 
 if TYPE_CHECKING:
@@ -338,6 +339,47 @@ def test_a_closed_stream_is_as_one_on_dev_null(site: Path, closed: str, words: l
         assert (done.stdout, done.stderr) == (expected.stdout, expected.stderr)
     assert len(done.stdout.splitlines()) == len(expected.stdout.splitlines())
     assert len(done.stderr.splitlines()) == len(expected.stderr.splitlines())
+
+
+@contextmanager
+def stranger(said: bytes) -> Iterator[int]:
+    """The port of a server that says this to whoever connects, and hangs up."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with suppress(OSError):  # closed
+                while True:
+                    connection, _ = listener.accept()
+                    with connection, suppress(OSError):
+                        connection.sendall(said)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("words", [["run", "site"], ["run", "site", "--json"], ["run", "site", "--check"]])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"HTTP/1.1 \x1b[31mX\x1b]0;t\x07\r\n",
+        b"220 \xc2\x9b2J \xe2\x80\xaetxt.exe \xe2\x80\x8b\r\n",
+        b"\xff\xfe\x00\x1b[2J\r\n",
+    ],
+)
+def test_what_a_stranger_says_before_any_trust_steers_no_terminal(
+    site: Path, words: list[str], line: bytes
+) -> None:
+    with stranger(line * 200) as port:
+        (site / "inventories/site.ini").write_text(f"web1 ansible_host=127.0.0.1 ansible_port={port}\n")
+        done = start(site, *words)
+    texts = [json.loads(line) for line in done.stdout.splitlines()] if "--json" in words else []
+    kept = "".join(path.read_text() for path in (site / "state").rglob("*") if path.is_file())
+    told = f"{done.stdout}{done.stderr}{json.dumps(texts, ensure_ascii=False)}{kept}"
+    assert done.returncode == ExitCode.UNREACHABLE
+    assert f"127.0.0.1 port {port}" in told
+    assert visible(told) == told
+    for escaped in ("\\u001b", "\\u0007", "\\u009b", "\\u202e", "\\u200b", "\\x1b"):
+        assert escaped not in told
 
 
 def test_the_number_of_a_closed_stream_is_not_given_to_a_socket(site: Path) -> None:
