@@ -15,8 +15,8 @@ release=$1 user=$2 binary=$3 sha256=$4 blake2b=$5 encoding=$6 env=$7 unit=$8 jso
 releases=/opt/$service/releases
 new=$releases/.staging-$release
 
-has_room() { # whether the disk takes what it did not a moment ago; else the tool that unpacks is to blame
-  rm -f "$new/$binary" && dd if=/dev/zero of="$new/.room" bs=64k count=16 2>/dev/null && rm -f "$new/.room"
+has_room() { # whether the disk takes more beside what came; else the tool that unpacks is not to blame
+  dd if=/dev/zero of="$new/.room" bs=64k count=16 2>/dev/null && rm -f "$new/.room"
 }
 
 give_up() { rm -rf "$new"; fail "$@"; }

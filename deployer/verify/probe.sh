@@ -26,6 +26,7 @@ bounded() { # COMMAND...
   wait "$job" 2>/dev/null
   ended=$?
   kill -s KILL -- "-$watch" "$watch" 2>/dev/null # as it may not have its group yet
+  wait "$watch" 2>/dev/null                      # or its end interrupts what this shell writes next
   return "$ended"
 }
 has() { command -v "$1" >/dev/null 2>&1; }
