@@ -370,7 +370,7 @@ class _Apply:
         self._commit(switched)
 
     def _commit(self, switched: list[Switched]) -> None:
-        """Commit; what its operator restarts in this moment is verified once more."""
+        """Commit; what its operator starts or restarts in this moment is verified once more."""
         for tries_left in reversed(range(_COMMITS)):
             try:
                 commit(
@@ -384,7 +384,7 @@ class _Apply:
                 if error.cause != "restarted" or not tries_left:
                     raise
                 switched = [
-                    self._verified(item.plan, ask_state(self.remote, error.service))
+                    self._verified(self._told(item.plan, started=True), ask_state(self.remote, error.service))
                     if item.plan.service.name == error.service
                     else item
                     for item in switched
@@ -406,9 +406,7 @@ class _Apply:
     def _switch(self, plan: ServicePlan) -> Switched:
         context, host = self._context, self._desired.name
         start = switch(self.remote, host, plan, owner=context.owner, emit=context.emit)
-        if start.started != plan.start:  # its operator gave an order after the look
-            plan = replace(plan, start=start.started, stopped_by_operator=not start.started)
-            self._plans[plan.service.name] = self._touched[-1] = plan
+        plan = self._told(plan, started=start.started)
         if not plan.start:
             if not plan.stopped_by_operator:
                 self._check_running(plan)
@@ -417,6 +415,15 @@ class _Apply:
         done = self._verified(plan, start.unit)
         fault.point("verify.after")
         return done
+
+    def _told(self, plan: ServicePlan, *, started: bool) -> ServicePlan:
+        """The plan as it is once its operator gave an order after the look; the same if nobody did."""
+        if started == plan.start:
+            return plan
+        told = replace(plan, start=started, stopped_by_operator=not started)
+        self._plans[plan.service.name] = told
+        self._touched = [told if each is plan else each for each in self._touched]
+        return told
 
     def _verified(self, plan: ServicePlan, state: UnitState) -> Switched:
         state = verify(

@@ -51,7 +51,7 @@ def commit(remote: Remote, host: str, switched: Sequence[Switched], *, owner: Ow
             item.plan.kind,
             item.plan.release,
             item.plan.previous or "-",
-            str(item.pid),
+            "stopped" if item.plan.stopped_by_operator else str(item.pid),
             str(item.restarts),
             item.listens,
             str(item.plan.service.keep_releases),

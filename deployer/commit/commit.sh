@@ -2,7 +2,8 @@
 # commit.sh - the releases are good: check that they still run, close their transactions, delete the oldest ones.
 #
 #   commit.sh RUN BY PID FROM LEASE [SERVICE KIND RELEASE BEFORE PID RESTARTS LISTENS KEEP]...
-#     KIND: as switch.sh has it; BEFORE: the release before, or -; PID: 0 if it was not started
+#     KIND: as switch.sh has it; BEFORE: the release before, or -; PID: 0 if it was not started, stopped if its
+#     operator had stopped it
 #     RESTARTS: systemd's count of automatic ones when PID was started; LISTENS: as `strangers` has it, or -
 owner "$@"
 shift 5
@@ -15,6 +16,10 @@ check() { # SERVICE KIND RELEASE PID RESTARTS LISTENS
   [ "$(current_of "$1")" = "$3" ] || fail moved "$1 has another current release, for somebody turned its link"
   init_has "$1" "/opt/$1/releases/$3/$1.service" || fail moved "$1 has another unit, for somebody changed that"
   [ "$4" != 0 ] || return 0
+  if [ "$4" = stopped ]; then
+    init_was_stopped "$1" || fail restarted "$1 was started by its operator"
+    return 0
+  fi
   init_state "$1" || fail cannot_ask "$1 cannot be judged, for systemd does not answer"
   if [ "$pid" != "$4" ]; then
     ! init_was_stopped "$1" || fail operator_stopped "$1 was stopped by its operator"

@@ -32,6 +32,8 @@ _DEADMAN_PARTS = ("transaction/state.sh", "transaction/undo.sh", "transaction/de
 _OLDEST = 240  # has Type=exec, systemd.service(5)
 _FIRST_UNPRIVILEGED_PORT = 1024
 _NUMBER = re.compile(r"[0-9]{1,18}")
+_LOADING = re.compile(r"LD_.*|GLIBC_TUNABLES|GCONV_PATH|LOCPATH|NLSPATH|MUSL_LOCPATH", re.DOTALL)
+"""Names that make a loader or a libc read code or data before a program begins: ld.so(8), musl's manual."""
 _SAFE_WORD = re.compile(r"[A-Za-z0-9_./:=@,+-]+")
 
 
@@ -84,6 +86,10 @@ def render_unit(service: Service) -> str:
     restart = {"no": "no", "on-failure": "on-failure"}.get(policy.name, "always")
     # Docker's on-failure:0 has no limit.
     limited = bool(policy.max_retries)
+    loading = {name: value for name, value in service.environment if _LOADING.fullmatch(name)}
+    lent = (
+        ("/usr/bin/env", *(f"{name}={value.reveal()}" for name, value in loading.items())) if loading else ()
+    )
     binary = f"/opt/{service.name}/current/{service.binary.name}"
     return _template().render(
         service=service,
@@ -92,7 +98,8 @@ def render_unit(service: Service) -> str:
         limited=limited,
         gate=policy.name == "unless-stopped",
         helper=HELPER,
-        exec_start=" ".join(quote(word) for word in (binary, *service.command)),
+        exec_start=" ".join(quote(word) for word in (*lent, binary, *service.command)),
+        loading=" ".join(loading),
         stop_timeout=f"{service.stop_grace_period * 1000:.0f}ms",
         capabilities="CAP_NET_BIND_SERVICE" if _needs_low_port(service) else "",
     )

@@ -137,6 +137,13 @@ init_verify() { # SERVICE UNIT_FILE: whether systemd can load it, said by system
   esac
 }
 
+init_keep() { # SERVICE OLD NEW: have the unit file OLD ready, for a rename back from NEW needs no space on a full disk
+  kept=$units/$1.service.before
+  cmp -s "$2" "$3" || { cp "$2" "$kept" && durable "$kept"; }
+}
+
+init_let_go() { rm -f "$units/$1.service.before"; } # SERVICE: of what init_keep keeps
+
 init_install() { # SERVICE UNIT_FILE: make UNIT_FILE the service's unit, and let it decide what happens at boot
   unit=$units/$1.service
   if [ ! -e "$unit" ] && [ ! -L "$unit" ]; then
@@ -145,7 +152,11 @@ init_install() { # SERVICE UNIT_FILE: make UNIT_FILE the service's unit, and let
     reload=yes
     # Whatever stands in its place, mask and all: a rename would move into a folder.
     [ ! -d "$unit" ] || [ -L "$unit" ] || rm -rf "$unit"
-    cp "$2" "$unit.new" && replace "$unit" || return 1
+    if cmp -s "$unit.before" "$2"; then
+      mv -f "$unit.before" "$unit" && durable "$units" || return 1
+    else
+      cp "$2" "$unit.new" && replace "$unit" || return 1
+    fi
   fi
   set_boot "$1" "$(asks_for "$unit")" || return 1
   if [ "$reload" = no ]; then

@@ -5,7 +5,7 @@
 #   post  ExecStopPost=   the run is over: manual stop, restart, shutdown or crash?  POLICY: Compose's restart:
 #   boot  gate ExecStart= start UNIT unless it was stopped by hand
 #   down  gate ExecStop=  the machine goes down: what is up or restarting now must come back
-# The environment is the service's, and says nothing to root.
+# Units of earlier deploys lend it the service's environment, which says nothing to root.
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
 unset POSIXLY_CORRECT IFS SYSTEMD_BUS_TIMEOUT SYSTEMD_LOG_LEVEL SYSTEMD_COLORS SYSTEMD_PAGER SYSTEMD_OFFLINE DBUS_SYSTEM_BUS_ADDRESS
 export PATH LC_ALL
@@ -38,13 +38,21 @@ stays_down() {             # is there no automatic restart after this exit?  POL
   no) ;;
   on-failure*)
     # As Restart=on-failure and RestartForceExitStatus= of the unit have it: a signal is a failure.
-    [ "${SERVICE_RESULT-} ${EXIT_CODE-}" != "success exited" ] || return 0
+    [ "$Result $ExecMainCode" != "success 1" ] || return 0     # CLD_EXITED
     max=${1#on-failure} max=${max#:}
     [ -n "$max" ] && [ "$NRestarts" -ge "$max" ] || return 1
     # StartLimitBurst= would forget its count at a daemon-reload (systemd 252) and refuse starts by hand.  A stop
     # that is queued while this hook runs forbids the restart; the unit fails with the result of its process.
     # "fail": it must not take the place of a start or restart by hand that was queued meanwhile.
-    systemctl stop --no-block --job-mode=fail "$u" || : ;;
+    i=0
+    until x=$(systemctl stop --no-block --job-mode=fail "$u" 2>&1); do
+      case $x in
+      *"has 'start' job queued"*)                              # the one that failed, if systemd saw no execve(2) of it before
+        systemctl stop --no-block "$u"; break ;;
+      *" is destructive"*) break ;;
+      esac
+      again || break
+    done ;;
   *) return 1 ;;
   esac
 }
@@ -70,9 +78,9 @@ post)
   stop) commit ;;
   down|restart) rm -f "$m" "$b" ;;
   none)                                                        # crash or exit: next delay as Docker's restart manager does
-    ExecMainStartTimestampMonotonic=0 ExecMainExitTimestampMonotonic=0 NRestarts=0
+    ExecMainStartTimestampMonotonic=0 ExecMainExitTimestampMonotonic=0 ExecMainCode=0 NRestarts=0 Result=
     i=0
-    until x=$(systemctl show -p ExecMainStartTimestampMonotonic -p ExecMainExitTimestampMonotonic -p NRestarts "$u" 2>/dev/null) &&
+    until x=$(systemctl show -p ExecMainStartTimestampMonotonic -p ExecMainExitTimestampMonotonic -p ExecMainCode -p NRestarts -p Result "$u" 2>/dev/null) &&
       [ -n "$x" ]; do again || break; done
     eval "$x"
     if stays_down "${3:-always}"; then rm -f "$m" "$b"; exit 0; fi

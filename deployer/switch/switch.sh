@@ -25,14 +25,17 @@ enter "$service"
 for part in "$root/releases/$release" "$root/releases/$release/$service.service"; do
   { [ -O "$part" ] && [ ! -L "$part" ]; } || fail not_roots "$part is not root's own; chown -R root:root $root, if you trust it"
 done
-# An order of the operator that came after the look is one as well.
-decided=$start
-case $start in
-  anyway) start=yes ;;
-  yes) ! init_was_stopped "$service" || start=no ;;
-  stopped) if init_was_stopped "$service"; then start=no; else start=yes; fi ;;
-esac
-say "start $start"
+asked=$start
+
+decide() { # sets start to yes or no: an order of the operator that came after the look is one as well
+  case $asked in
+    anyway) start=yes ;;
+    yes | stopped) if init_was_stopped "$service"; then start=no; else start=yes; fi ;;
+    no) start=no ;;
+  esac
+}
+
+decide
 point switch.locked
 [ $# = 0 ] || install_helpers "$@" || fail cannot_write "cannot install the helpers of units"
 unit=$root/releases/$release/$service.service
@@ -40,7 +43,9 @@ init_verify "$service" "$unit" || fail bad_unit "systemd cannot load the unit of
 if [ "$kind" != start ]; then
   if [ "$before" != - ]; then
     ln -sfn "releases/$before" "$root/.current.before" || fail cannot_write "cannot make $root/.current.before"
+    init_keep "$service" "$root/releases/$before/$service.service" "$unit" || fail cannot_write "cannot keep the unit"
   fi
+  journaled=$start
   open_transaction "$service" "$kind" "$before" "$release" "$start" || fail cannot_write "cannot write the journal"
   point switch.journaled
   init_arm "$service" || fail cannot_arm "cannot start the watch that would put $before back"
@@ -50,9 +55,14 @@ init_install "$service" "$unit" || fail cannot_install "cannot install the unit"
 point switch.installed
 make_current "$service" "$release"
 point switch.flipped
+decide    # once more, for until here only files were changed
+say "start $start"
 if [ "$start" = yes ]; then
+  if [ "$kind" != start ] && [ "$journaled" = no ]; then
+    open_transaction "$service" "$kind" "$before" "$release" yes || fail cannot_write "cannot write the journal"
+  fi
   if ! init_restart "$service"; then
-    { [ "$decided" != anyway ] && init_was_stopped "$service"; } || fail start_failed "the service does not start"
+    { [ "$asked" != anyway ] && init_was_stopped "$service"; } || fail start_failed "the service does not start"
     fail operator_stopped "its operator stopped it while it was started"
   fi
 fi

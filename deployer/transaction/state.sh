@@ -116,6 +116,7 @@ open_transaction() { # SERVICE KIND BEFORE AFTER START
 }
 
 close_transaction() { # SERVICE
+  init_let_go "$1"
   rm -f "/opt/$1/.current.before" "$state/$1/transaction"
   [ ! -e "$state/$1/transaction" ] && durable "$state/$1"
 }

@@ -16,17 +16,23 @@ undo_files() { # SERVICE: link and unit; the link first, for what cannot be turn
   point revert.installed
 }
 
+was_started() { # SERVICE RELEASE: whether its operator started what was on trial, and not that release
+  init_state "$1" || return 1
+  case $active in inactive | failed) return 1 ;; esac
+  [ "$pid" = 0 ] || [ "$(release_of "$1" "$pid")" != "$2" ]
+}
+
 undo() { # SERVICE: sets undo_went to ok, or failed when what is back does not start
   undo_went=ok
   point revert.begun
   if [ "$t_before" = - ]; then
-    [ "$t_start" = no ] || init_stop "$1" || fail cannot_stop "cannot stop the service"
+    { [ "$t_start" = no ] && [ "$(init_main_pid "$1")" = 0 ]; } || init_stop "$1" || fail cannot_stop "cannot stop the service"
   elif [ ! -d "/opt/$1/releases/$t_before" ]; then
     undo_went=failed                # somebody deleted it: there is nothing to go back to, so leave what runs
   else
     undo_files "$1"
     # A stop that was ordered meanwhile is an order like any other.
-    if [ "$t_start" = yes ] && ! init_was_stopped "$1"; then
+    if { [ "$t_start" = yes ] || was_started "$1" "$t_before"; } && ! init_was_stopped "$1"; then
       init_restart "$1" || case $? in
         2) fail cannot_ask "systemd does not answer, so $1 was not restarted" ;;    # the journal stays open
         *) undo_went=failed ;;

@@ -20,6 +20,9 @@ _SIGNS = (
         r"operation not permitted|EPERM",
         "SystemCallFilter=, AmbientCapabilities= or MemoryDenyWriteExecute=no",
     ),
+    # What makes code while it runs, a JIT or a packer like UPX, often dies without a word when it may not:
+    # SIGILL, SIGTRAP (V8), SIGSEGV, or 127 (UPX's stub).
+    (r"killed by signal (?:4|5|11)\b|exited with status 127\b", _EXECUTABLE_MEMORY),
 )
 
 

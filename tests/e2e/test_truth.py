@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.hosts
 
+HOST_POINT = "/run/deployer-fault"
 HOSTS = {"host1": 0, "host2": 1}  # Debian 12 and 13
 
 
@@ -121,6 +123,55 @@ def test_a_start_between_look_and_switch_is_heard(site: Site) -> None:
     assert (ended.code, ended.outcomes) == (0, {"host1": "changed"})
     assert environ(host, name)["V"] == "2"
     assert runs(host, name) == current(host, name)
+
+
+SWITCHING = ("switch.locked", "switch.journaled", "switch.installed", "switch.flipped")
+
+
+@pytest.mark.parametrize("point", SWITCHING)
+def test_a_stop_is_heard_until_the_restart_itself(site: Site, point: str) -> None:
+    host, name = site.lab.hosts[0], f"stopped-at-{point.rpartition('.')[2]}"
+    deploy(site, version(name, sleeper(site)))
+    with LiveRun(site, "-e", "v=2", env={"DEPLOYER_FAULT_POINT": point}) as run:
+        eventually(lambda: exists(host, HOST_POINT), seconds=60, what=point)
+        shell(host, 'systemctl stop "$1"; rm "$2"', name, HOST_POINT)
+        ended = run.end()
+    assert (ended.code, ended.outcomes) == (0, {"host1": "operator_stopped"})
+    assert active(host, name) == "inactive"
+    assert exists(host, f"/var/lib/unless-stopped/{name}.service")
+    shell(host, 'systemctl start "$1"', name)
+    assert (environ(host, name)["V"], runs(host, name)) == ("2", current(host, name))
+
+
+@pytest.mark.parametrize("point", [*SWITCHING, "switch.restarted"])
+@pytest.mark.parametrize("good", [True, False])
+def test_a_start_is_heard_until_the_commit(site: Site, point: str, good: bool) -> None:  # noqa: FBT001
+    host, name = site.lab.hosts[1], f"started-at-{point.rpartition('.')[2]}-{good}".lower()
+    deploy(site, version(name, script(site, name, '[ "$V" != bad ] && exec sleep infinity')), hosts="host2")
+    shell(host, 'systemctl stop "$1"', name)
+    wanted = "2" if good else "bad"
+    with LiveRun(site, "-e", f"v={wanted}", env={"DEPLOYER_FAULT_POINT": point}) as run:
+        eventually(lambda: exists(host, HOST_POINT), seconds=60, what=point)
+        shell(host, 'systemctl start "$1"; rm "$2"', name, HOST_POINT)
+        ended = run.end()
+    assert (ended.code, ended.outcomes) == ((0, {"host2": "changed"}) if good else (1, {"host2": "reverted"}))
+    assert (active(host, name), runs(host, name)) == ("active", current(host, name))
+    assert environ(host, name)["V"] == ("2" if good else "1")
+
+
+def test_a_start_on_a_host_that_was_left_alone_goes_back_with_the_rest(site: Site) -> None:
+    host, name = site.lab.hosts[0], "started-alone"
+    deploy(site, version(name, sleeper(site)))
+    before = current(host, name)
+    shell(host, 'systemctl stop "$1"', name)
+    with still(site, "commit.before", "-e", "v=2", "--deadline", "5s") as run:
+        os.kill(run.pid, signal.SIGKILL)
+        shell(host, 'systemctl start "$1"', name)
+        assert environ(host, name)["V"] == "2"
+        eventually(lambda: current(host, name) == before, seconds=40, what="the way back")
+        link = 'readlink "/proc/$(systemctl show --value -p MainPID "$1")/cwd"'
+        eventually(lambda: before in shell(host, link, name, check=False), seconds=20, what="the old process")
+    assert (active(host, name), runs(host, name)) == ("active", before)
 
 
 def test_start_means_start_whatever_comes_between(site: Site) -> None:
@@ -373,3 +424,61 @@ def test_a_path_in_the_environment_is_not_roots(site: Site) -> None:
     assert not exists(host, f"/var/lib/{name}/ran")
     shell(host, 'systemctl stop "$1"', name)
     assert not exists(host, f"/var/lib/{name}/ran")
+
+
+LOADED = """
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+__attribute__((constructor)) static void loaded(void) {
+  int file = open("/tmp/loaded", O_CREAT | O_APPEND | O_WRONLY, 0666);
+  if (file >= 0) { dprintf(file, "%d\\n", (int)getuid()); close(file); }
+}
+unsigned la_version(unsigned version) { return version; }  /* for LD_AUDIT, rtld-audit(7) */
+"""
+
+
+@pytest.mark.parametrize("where", HOSTS)
+@pytest.mark.parametrize("variable", ["LD_PRELOAD", "LD_AUDIT"])
+def test_a_library_in_the_environment_is_never_loaded_by_root(site: Site, variable: str, where: str) -> None:
+    host, name = site.lab.hosts[HOSTS[where]], f"loads-{variable[3:].lower()}"
+    source, library, at = site.folder / f"{name}.c", site.folder / f"{name}.so", f"/opt/{name}.so"
+    source.write_text(LOADED)
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source], check=True)
+    host.nsenter(["sh", "-c", 'cat >"$1" && chmod 755 "$1"', "sh", at], input=library.read_bytes())
+    # It dies at once, so that there is a wait; /tmp is its own.
+    dies = script(site, f"{name}.sh", "cp /tmp/loaded $STATE_DIRECTORY; exec sleep 2")
+    check = {"disable": True, "stay_up": "1s"}
+    environment = {variable: at, "MARK": "a word that root has no use for"}
+    site.write([task(name, dies, environment=environment, healthcheck=check)], hosts=where)
+    assert site.run().code == 0
+
+    found = environ(host, name)
+    assert {key: found[key] for key in environment} == environment
+    assert shell(host, 'sort -u "/var/lib/$1/loaded"', name).split() == [
+        shell(host, 'id -u "$1"', name).strip()
+    ]
+    eventually(lambda: "sleep" in of_root(host, name), seconds=30, what="a wait before the next start")
+    eventually(lambda: int(unit(host, name)["NRestarts"]) >= 2, seconds=20, what="two restarts")
+    shell(host, 'systemctl stop "$1"', name)
+    assert not exists(host, "/tmp/loaded")
+
+
+def of_root(host: TestHost, service: str) -> str:
+    """The hooks at work, which are root's processes of the service; their environment is not the service's.
+
+    Asked for its name first, for a process begins as the env(1) that takes the environment away.
+    """
+    said = shell(
+        host,
+        "for pid in $(cat /sys/fs/cgroup/system.slice/$1.service/cgroup.procs \\\n"
+        "  /sys/fs/cgroup/systemd/system.slice/$1.service/cgroup.procs 2>/dev/null); do\n"
+        '  [ "$(stat -c %u /proc/$pid)" = 0 ] || continue\n'
+        '  name=$(tr "\\0" " " </proc/$pid/cmdline)\n'
+        '  case $name in *env* | "") ;; *) echo "$name"; tr "\\0" " " </proc/$pid/environ ;; esac\n'
+        "done",
+        service,
+        check=False,
+    )
+    assert "MARK" not in said
+    return said

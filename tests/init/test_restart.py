@@ -41,4 +41,6 @@ def test_a_policy_in_the_unit(policy: RestartPolicy, word: str, lines: dict[str,
         "Also",
     }
     assert {key: value for key, value in entries if key in about} == lines
-    assert dict(entries)["ExecStopPost"] == f"-+/usr/local/libexec/unless-stopped post %n {word}"
+    assert (
+        dict(entries)["ExecStopPost"] == f"-+/usr/bin/env -i /usr/local/libexec/unless-stopped post %n {word}"
+    )
