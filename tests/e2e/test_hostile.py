@@ -40,8 +40,10 @@ def login_that_runs(host: TestHost, user: str, program: str) -> Iterator[None]:
         shell(host, 'userdel -r "$1"; rm -f "/usr/local/bin/shell-$1" "/etc/sudoers.d/$1"', user, check=False)
 
 
-def run_as(site: Site, tmp_path: Path, user: str, job: dict[str, Any] | None = None) -> Run:
-    lab, host = site.lab, site.lab.hosts[0]
+def run_as(
+    site: Site, tmp_path: Path, user: str, job: dict[str, Any] | None = None, *, host: TestHost | None = None
+) -> Run:
+    lab, host = site.lab, host or site.lab.hosts[0]
     listed = inventory(
         tmp_path / "hosts.yml",
         {"host1": {"ansible_host": host.address}},
@@ -73,6 +75,28 @@ def test_the_login_is_to_blame_and_not_sudo(
     assert run.code in {1, 3}
     assert failure["cause"] == cause, failure
     assert told in failure["message"]
+    assert "sudo" not in failure["message"]
+
+
+@pytest.mark.parametrize("where", [0, 1])  # Debian 12 and 13
+@pytest.mark.parametrize(
+    ("user", "prepare", "told"),
+    [
+        ("barred", 'usermod -s /usr/sbin/nologin "$1"', "This account is currently not available."),
+        ("stale", 'chage -d 0 "$1"', "assword change required but no TTY available"),
+        ("elapsed", 'chage -E 0 "$1"', "did not accept a login as elapsed"),
+        ("gone", 'usermod -s /nonexistent/shell "$1"', "did not accept a login as gone"),
+    ],
+)
+def test_an_account_that_may_not_work_is_named(
+    site: Site, tmp_path: Path, where: int, *, user: str, prepare: str, told: str
+) -> None:
+    host = site.lab.hosts[where]
+    with login_that_runs(host, user, "exec /bin/sh"):
+        shell(host, prepare, user)
+        run = run_as(site, tmp_path, user, host=host)
+    failure = run.finished["host1"]["failure"]
+    assert told in failure["message"], failure
     assert "sudo" not in failure["message"]
 
 
