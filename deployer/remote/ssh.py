@@ -248,10 +248,14 @@ class Connector:
         self._trust(connection.client, route)
         try:
             connection.open()
-        except BaseException:
+        except BaseException as error:
+            transport = connection.client.get_transport()
+            met = transport is not None and transport.initial_kex_done
             connection.close()
             if "sock" in kwargs:
                 kwargs["sock"].close()
+            if met and isinstance(error, ConnectionError | EOFError):
+                raise paramiko.AuthenticationException(_HUNG_UP) from None
             raise
         return connection
 
@@ -399,6 +403,10 @@ class _Policy(paramiko.MissingHostKeyPolicy):
             message = f"the host key of {route.known_name} is not known ({shown}); nothing was sent"
             raise UnreachableError("host_key_unknown", message, hint=hint)
         self._remember(route, key)
+
+
+_HUNG_UP = "transport shut down or saw EOF"  # as paramiko has it
+_SEE_SSHD = "its log says why: journalctl -u ssh -u sshd"
 
 
 class _EagerTransport(ServiceRequestingTransport):
@@ -890,6 +898,8 @@ def _unreachable(route: _Route, error: Exception) -> UnreachableError:
             return UnreachableError("key_locked", message, hint="ssh-add it, or name it in the inventory")
         case paramiko.AuthenticationException():
             message = f"{where} did not accept a login as {route.user}"
+            if _HUNG_UP in str(error):  # sshd does, without a word, where PAM does not let the account in
+                return UnreachableError("auth_failed", f"{message}, and hung up", hint=_SEE_SSHD)
             keys = ", ".join(str(path) for path in route.keys)
             hint = f"the key offered was {keys}" if keys else "name a key: ansible_ssh_private_key_file"
             return UnreachableError("auth_failed", message, hint=hint)

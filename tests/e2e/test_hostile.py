@@ -84,7 +84,7 @@ def test_the_login_is_to_blame_and_not_sudo(
     [
         ("barred", 'usermod -s /usr/sbin/nologin "$1"', "This account is currently not available."),
         ("stale", 'chage -d 0 "$1"', "assword change required but no TTY available"),
-        ("elapsed", 'chage -E 0 "$1"', "did not accept a login as elapsed"),
+        ("elapsed", 'chage -E 0 "$1"', "did not accept a login as elapsed, and hung up"),
         ("gone", 'usermod -s /nonexistent/shell "$1"', "did not accept a login as gone"),
     ],
 )
