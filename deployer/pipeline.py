@@ -71,6 +71,13 @@ _LOOKS = 4
 _COMMITS = 3
 """Times a release is committed whose operator restarts it meanwhile."""
 
+_LOOK = "look at the host now"
+_RETURNS = 3
+"""Times a host is told to go back that could not be asked, before that is left to itself."""
+
+_MAY_GO_BACK_LATER = _LOST | {"cannot_ask", "mutex_held"}
+"""Causes for which a way back did not end; the host's own watch goes on with it."""
+
 _REDIALS = (0.0, 1.0, 3.0, 6.0)
 """Seconds to wait before each attempt to reach a host again that was lost after its switch."""
 
@@ -455,15 +462,17 @@ class _Apply:
         evidence = self._evidence(failure.service, getattr(error, "answer", ""))
         hint = failure.hint or sandbox_hint(failure.service, evidence)
         failure = replace(failure, evidence=evidence, hint=hint)
-        troubles: list[str] = []
+        troubles: list[Failure] = []
         went: list[How] = []
         for plan in reversed(self._touched):
             try:
-                went.append(self._put_back(plan))
+                went.append(self._return(plan))
             except Exception as second:  # noqa: BLE001  the others must go back all the same
-                troubles.append(f"{plan.service.name}: {_failure(second).message}")
+                troubles.append(_failure(second, plan.service.name))
         if troubles:
-            return _not_back(failure, troubles)
+            later = all(trouble.cause in _MAY_GO_BACK_LATER for trouble in troubles)
+            words = [f"{trouble.service}: {trouble.message}" for trouble in troubles]
+            return _not_back(failure, words, hint=self._by_itself() if later else _LOOK)
         return self._went_back(failure, went)
 
     def _went_back(self, failure: Failure, went: list[How]) -> Outcome:
@@ -500,16 +509,30 @@ class _Apply:
         return last
 
     def _left_to_the_host(self, failure: Failure, second: HostError) -> Failed:
-        lease = self._context.owner.lease
         message = f"{failure.message}, and not found again: {second.message}"
-        hint = f"unless it is down, the host has gone back by itself {lease} s after that; run again to see"
-        return Failed(failure=replace(failure, message=message, hint=hint), needs_person=True)
+        return Failed(failure=replace(failure, message=message, hint=self._by_itself()), needs_person=True)
+
+    def _by_itself(self) -> str:
+        lease = self._context.owner.lease
+        return f"unless it is down, the host has gone back by itself {lease} s after that; run again to see"
 
     def _evidence(self, service: str, answer: str) -> Evidence | None:
         try:
             return gather_evidence(self.remote, service, answer=answer, redact=self._redact)
         except HostError:
             return None  # going back is what matters now
+
+    def _return(self, plan: ServicePlan) -> How:
+        """Put back; once more if the host could not be asked, or was lost and is found again."""
+        for tries_left in reversed(range(_RETURNS)):
+            try:
+                return self._put_back(plan)
+            except HostError as error:
+                if not tries_left or error.cause not in _MAY_GO_BACK_LATER:
+                    raise
+                if error.cause in _LOST and self._redial():
+                    raise
+        raise AssertionError("unreachable: the last try returns or raises")
 
     def _put_back(self, plan: ServicePlan) -> How:
         if plan.kind == "start":
@@ -533,9 +556,9 @@ class _Apply:
         return back.how
 
 
-def _not_back(failure: Failure, troubles: list[str]) -> Failed:
+def _not_back(failure: Failure, troubles: list[str], *, hint: str = _LOOK) -> Failed:
     message = f"{failure.message}; and going back failed: {'; '.join(troubles)}"
-    return Failed(failure=replace(failure, message=message, hint="look at the host now"), needs_person=True)
+    return Failed(failure=replace(failure, message=message, hint=hint), needs_person=True)
 
 
 def _strange(service: Service, who: str) -> UnhealthyError:

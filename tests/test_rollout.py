@@ -309,6 +309,47 @@ def test_where_going_back_fails_a_person_is_needed(fleet: Fleet) -> None:
         assert host.closed
 
 
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        HostError("connection_lost", "the connection was lost"),
+        HostError("timed_out", "it said nothing"),
+        "failed cannot_ask systemd does not answer\n",
+        "failed mutex_held somebody has held the mutex\n",
+    ],
+)
+@pytest.mark.parametrize("answer", ["undone", "put_back"])  # by this run; or by the host meanwhile
+def test_a_way_back_that_could_not_be_gone_is_tried_again(
+    fleet: Fleet, trouble: str | HostError, answer: str
+) -> None:
+    host = fleet.host("web1")
+    tries: list[str | HostError] = [trouble, trouble, f"{answer}\n= state\n{unit()}= about\n"]
+    host.says |= {"observe": upgraded(fleet), "revert": lambda _args: tries.pop(0)}
+    host.answers = lambda: SICK if "revert" not in host.names() else b"HTTP/1.1 200 OK\r\n\r\n"
+    assert isinstance(dict(fleet.run())["web1"], Reverted)
+    assert not tries
+
+
+@pytest.mark.parametrize(
+    ("cause", "hint"),
+    [
+        ("connection_lost", "unless it is down, the host has gone back by itself 60 s after that"),
+        ("cannot_ask", "unless it is down, the host has gone back by itself 60 s after that"),
+        ("cannot_install", "look at the host now"),
+    ],
+)
+def test_a_way_back_that_failed_says_whether_the_host_goes_on_with_it(
+    fleet: Fleet, cause: str, hint: str
+) -> None:
+    host = fleet.host("web1")
+    host.says |= {"observe": upgraded(fleet), "revert": HostError(cause, "it did not work")}
+    host.answers = SICK
+    outcome = dict(fleet.run())["web1"]
+    assert isinstance(outcome, Failed)
+    assert outcome.needs_person
+    assert hint in outcome.failure.hint
+
+
 def test_an_old_release_that_is_sick_too_needs_a_person(fleet: Fleet) -> None:
     fleet.hosts["web1"] = MemoryHost(says={"observe": upgraded(fleet)}, answers=SICK)
     outcome = dict(fleet.run())["web1"]
