@@ -7,6 +7,9 @@
 #   The last line is `exit STATUS`; for http and tcp 99 means that the host has nothing that can ask.
 kind=$1 seconds=$2
 shift 2
+# A proxy that a host sets for everybody, in a variable or a .curlrc, is for the world outside.
+unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY CURL_HOME XDG_CONFIG_HOME WGETRC
+HOME=/nonexistent
 
 # In a session, and so a group, of its own, which is killed when its time is up: timeout(1) of busybox kills a
 # command, but not its children.  A background job leads no group, so setsid(1) need not fork, and $! is the command.

@@ -25,7 +25,7 @@ from tests.host_scripts.sandbox import FLAVOURS, Sandbox
 from tests.made import make_healthcheck, make_service
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from deployer.remote.remote import TcpChannel
 
@@ -37,9 +37,10 @@ ALWAYS = ("cat", "env", "head", "printf", "sh", "timeout")
 class LocalHost:
     """This machine as a host that forbids forwarding, with no program but those in `path`."""
 
-    def __init__(self, shell: Sequence[str], path: Path) -> None:
+    def __init__(self, shell: Sequence[str], path: Path, **env: str) -> None:
         self._shell = shell
         self._path = path
+        self._env = env
 
     def run(
         self,
@@ -53,7 +54,7 @@ class LocalHost:
     ) -> Reply:
         done = subprocess.run(
             [shutil.which(self._shell[0]) or "", *self._shell[1:], "-c", assemble(script, args).decode()],
-            env={"PATH": str(self._path), "LC_ALL": "C"},
+            env={"PATH": str(self._path), "LC_ALL": "C", **self._env},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -118,11 +119,18 @@ def tools(folder: Path, *names: str) -> Path:
 
 
 def ask(
-    shell: Sequence[str], path: Path, test: HealthTest, *, timeout: float = 2.0
+    shell: Sequence[str],
+    path: Path,
+    test: HealthTest,
+    *,
+    timeout: float = 2.0,
+    env: Mapping[str, str] | None = None,
 ) -> tuple[Answer, list[str]]:
     fell_back: list[str] = []
     service = make_service(healthcheck=make_healthcheck(test=test, timeout=timeout))
-    prober = Prober(LocalHost(shell, path), service, redact=lambda text: text, fell_back=fell_back.append)
+    prober = Prober(
+        LocalHost(shell, path, **(env or {})), service, redact=lambda text: text, fell_back=fell_back.append
+    )
     return prober.ask(), fell_back
 
 
@@ -143,6 +151,17 @@ def test_a_healthy_service_is_seen_with_any_tool(
     detail = "200" if tool.endswith("wget") else "200 fine"  # it keeps head and body apart
     assert answer == Answer(healthy=True, detail=detail)
     assert len(fell_back) == 1
+
+
+@pytest.mark.parametrize("tool", HTTP_TOOLS)
+def test_a_proxy_for_everybody_is_not_asked(tmp_path: Path, port: int, tool: str) -> None:
+    with closed_port() as nobody:
+        proxy = f"http://127.0.0.1:{nobody}"
+        (tmp_path / ".curlrc").write_text(f'proxy = "{proxy}"\n')
+        (tmp_path / ".wgetrc").write_text(f"http_proxy = {proxy}\nuse_proxy = on\n")
+        env = {"http_proxy": proxy, "ALL_PROXY": proxy, "HOME": str(tmp_path)}
+        answer, _ = ask(["dash"], tools(tmp_path / "bin", tool), http(port, "/health?full=1"), env=env)
+    assert answer.healthy, answer
 
 
 @pytest.mark.parametrize("tool", HTTP_TOOLS)
