@@ -39,7 +39,7 @@ from tests.made import (
     make_host,
     make_service,
 )
-from tests.memory import EMPTY_HOST, OK, SICK, MemoryHost, Time, unit
+from tests.memory import EMPTY_HOST, OK, SICK, MemoryHost, Time, state, unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -272,7 +272,11 @@ DEAD = unit(MainPID=0, ActiveState="failed", ExecMainCode=1, ExecMainStatus=1)
     ],
 )
 def test_a_release_that_fails_is_taken_back(fleet: Fleet, says: dict[str, str], cause: str) -> None:
-    fleet.host("web1").says |= {"observe": upgraded(fleet), **says}
+    host = fleet.host("web1")
+    dies = cause == "crashed"
+    unwell = f"= state\n{DEAD}= journal\n"
+    host.says["status"] = lambda _args: unwell if dies and "revert" not in host.names() else state()
+    host.says |= {"observe": upgraded(fleet), **says}
     outcome = dict(fleet.run())["web1"]
     assert isinstance(outcome, Reverted)
     assert outcome.failure.cause == cause

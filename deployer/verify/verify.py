@@ -115,8 +115,8 @@ def verify(
     started = clock.now()
     patience = Patience(check=service.healthcheck, started=started)
     prober = _prober(remote, host, service, redact, emit)
-    if state.main_pid == 0:
-        raise _died(service, state, "")
+    if state.main_pid == 0:  # already; but was that its end, or an order?
+        state = check_alive(remote, service, state, clock=clock)
     while True:
         answer = prober.ask()
         now = clock.now()
@@ -184,7 +184,7 @@ def _prober(
 def check_alive(
     remote: Remote, service: Service, before: UnitState, *, clock: Clock, answer: str = ""
 ) -> UnitState:
-    """The unit now: the process that `before` shows still runs, or one that its operator started instead.
+    """The unit now: the process that `before` shows, if it shows one, or one that its operator started since.
 
     systemd counts automatic restarts (NRestarts); one by hand begins that count anew.
 
@@ -196,7 +196,7 @@ def check_alive(
     while True:
         state = ask_state(remote, service.name)
         # Not restarts alone: a crash of the release before, in the moment it was replaced, counts as one.
-        if (state.main_pid, state.restarts) == (before.main_pid, before.restarts):
+        if before.main_pid and (state.main_pid, state.restarts) == (before.main_pid, before.restarts):
             return state
         if state.stopped_by_operator:
             message = "its operator stopped it while it was on trial"

@@ -216,13 +216,44 @@ def test_a_starting_service_is_never_asked_less_often_than_a_running_one(trial: 
 # -- crashes ----------------------------------------------------------------------------------------------
 
 
-def test_a_service_that_has_no_process_is_not_asked(trial: Trial) -> None:
-    dead = make_unit(active="activating", sub="auto-restart", main_pid=0, exit_code=1, exit_status=3)
+WAITS = {"ActiveState": "activating", "SubState": "auto-restart"}
+
+
+@pytest.mark.parametrize(
+    ("said", "cause", "message"),
+    [
+        (
+            state(MainPID=0, ExecMainCode=1, ExecMainStatus=3, **WAITS),
+            "crashed",
+            "it did not stay up: its process exited with status 3",
+        ),
+        (
+            state(MainPID=44, NRestarts=1),
+            "crashed",
+            "it did not stay up: its process ended and was started again",
+        ),
+        (
+            state(MainPID=0, ActiveState="inactive").replace("= journal", "= stopped\n= journal"),
+            "operator_stopped",
+            "its operator stopped it while it was on trial",
+        ),
+    ],
+)
+def test_a_service_that_has_no_process_is_not_asked(
+    trial: Trial, said: str, cause: str, message: str
+) -> None:
+    dead = make_unit(active="inactive", main_pid=0, exit_code=1, exit_status=3)
+    trial.host.says["status"] = said
     with pytest.raises(UnhealthyError) as caught:
         trial.verify(dead)
-    assert caught.value.cause == "crashed"
-    assert caught.value.message == "it did not stay up: its process exited with status 3"
+    assert (caught.value.cause, caught.value.message) == (cause, message)
     assert trial.asked == []
+
+
+def test_a_service_that_was_restarted_by_hand_before_it_was_seen_is_asked(trial: Trial) -> None:
+    trial.host.says["status"] = state(MainPID=44)
+    trial.verify(make_unit(active="activating", main_pid=0))
+    assert trial.asked
 
 
 @pytest.mark.parametrize(
