@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import random
 import selectors
 import socket
 import struct
@@ -17,6 +18,10 @@ PIECE = 256 * 1024
 RESET = struct.pack("ii", 1, 0)  # socket(7), SO_LINGER: close sends RST
 CALLS = 3  # tcp(7), TCP_SYNCNT: a server that is silent is given up after 15 s
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+STALLS = (0.2, 0.2, 0.4, 0.8, 1.6, 3.0)
+"""Seconds for which a lossy line stands still: TCP sends a lost packet again after 0.2 s, 0.4 s, 0.8 s ..."""
+LONGEST_FLOW = 2.0
+"""Seconds for which it then carries everything, at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +88,8 @@ class _End:
         self.silent = False  # it has said its last
         self.finished = False  # it gets nothing any more
         self.watched = 0
+        self.still_until = 0.0  # of a lossy line: nothing is handed over before that
+        self.goes_until = 0.0  # and after this it stalls again
 
     def finish(self) -> None:
         self.coming.clear()
@@ -91,6 +98,8 @@ class _End:
 
 class Relay:
     """Listens on a port of its own and passes everything on to `address`, until `close`.
+
+    Up is from who calls it to `address`, down the other way.
 
     `delay` is half the round trip, in seconds: it is added in each direction, and slows nothing else down,
     for any number of bytes is in flight at a time.  A caller is connected at once, for the kernel answers it;
@@ -106,7 +115,8 @@ class Relay:
         self._client, self._server = _Party(), _Party()
         self._connections = 0
         self._ends: list[_End] = []
-        self._flows = True
+        self._up = self._down = True
+        self._chance: random.Random | None = None  # while the line is lossy
         self._closed = False
         self._lock = threading.Lock()
         self._selector = selectors.DefaultSelector()
@@ -128,30 +138,58 @@ class Relay:
                 turns=self._client.turn,
             )
 
-    def cut(self) -> None:
-        """From now on nothing passes in either direction, nobody is told, and new callers hear nothing."""
+    def cut(self, *, up: bool = True, down: bool = True) -> None:
+        """From now on nothing passes in these directions, nobody is told, and new callers hear nothing.
+
+        A new connection needs both: the handshake goes back and forth.
+        """
         with self._lock:
-            self._flows = False
+            self._up = self._up and not up
+            self._down = self._down and not down
             self._watch()
 
-    def repair(self) -> None:
-        """New connections pass again; those that were cut are reset, as a router does that forgot them."""
+    def lose(self, *, seed: int = 1) -> None:
+        """From now on each direction of each connection stands still by chance, again and again.
+
+        That is what lost packets do to TCP: nothing is missing and nothing changes places, but it comes late.
+        """
         with self._lock:
-            for end in list(self._ends):
-                self._forget(end, reset=True)
-            self._flows = True
+            self._chance = random.Random(seed)  # noqa: S311  to be repeated, not to be secret
+
+    def repair(self) -> None:
+        """All passes again; connections that were cut are reset, as a router does that forgot them."""
+        with self._lock:
+            if not (self._up and self._down):
+                self._reset_all()
+            self._up = self._down = True
+            self._chance = None
 
     def close(self) -> None:
         """End all of it."""
-        self.repair()
         with self._lock:
+            self._reset_all()
             self._closed = True
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes the selector
         self._thread.join()
-        self.repair()  # whoever called in between
+        self._reset_all()  # whoever called in between
         self._listener.close()
         self._selector.close()
+
+    def _passes(self, end: _End) -> bool:
+        """Whether anything gets to this end."""
+        if not end.connected:
+            return self._up and self._down
+        return self._up if end.party is self._server else self._down
+
+    def _stands_still(self, end: _End, now: float) -> bool:
+        """Whether a lost packet holds up all that is on its way to this end."""
+        if self._chance is None:
+            return False
+        if now >= end.goes_until:
+            end.still_until = now + self._chance.choice(STALLS)
+            end.goes_until = end.still_until + self._chance.uniform(0, LONGEST_FLOW)
+        return now < end.still_until
 
     # -- the loop --
 
@@ -167,8 +205,8 @@ class Relay:
                 # waiting must not look like an answer.
                 for key, events in ready:
                     self._attend(key.data, events, now)
-                if self._flows:
-                    for end in list(self._ends):
+                for end in list(self._ends):
+                    if self._passes(end) and not (end.coming and self._stands_still(end, now)):
                         self._deliver(end, now)
                 self._watch()
                 pause = self._pause(now)
@@ -251,8 +289,12 @@ class Relay:
 
     def _pause(self, now: float) -> float | None:
         """Seconds until something is due; None: until something happens."""
-        due = [end.coming[0].due for end in self._ends if end.coming and not end.blocked]
-        return max(min(due) - now, 0) if due and self._flows else None
+        due = [
+            max(end.coming[0].due, end.still_until if self._chance else 0.0)
+            for end in self._ends
+            if end.coming and not end.blocked and self._passes(end)
+        ]
+        return max(min(due) - now, 0) if due else None
 
     # -- sockets --
 
@@ -260,9 +302,9 @@ class Relay:
         """Have the selector look at what matters now: nobody is read whose words are not taken."""
         for end in self._ends:
             wanted = 0
-            if self._flows and end.connected and not end.silent and not end.other.blocked:
+            if self._passes(end.other) and end.connected and not end.silent and not end.other.blocked:
                 wanted |= READ
-            if self._flows and end.blocked:
+            if self._passes(end) and end.blocked:
                 wanted |= WRITE
             if wanted == end.watched:
                 continue
@@ -271,6 +313,10 @@ class Relay:
             if wanted:
                 self._selector.register(end.socket, wanted, end)
             end.watched = wanted
+
+    def _reset_all(self) -> None:
+        for end in list(self._ends):
+            self._forget(end, reset=True)
 
     def _forget(self, end: _End, *, reset: bool = False) -> None:
         """Close the connection of which this is an end."""

@@ -247,3 +247,60 @@ def test_the_repair_resets_what_was_cut_and_delivers_nothing_late(relay: Relay) 
         relay.repair()
         with pytest.raises(ConnectionResetError):
             line.recv(16)
+
+
+def test_a_line_that_is_cut_upwards_still_brings_what_the_server_says() -> None:
+    def speak(connection: socket.socket) -> None:
+        while True:
+            connection.sendall(b"tick")
+            time.sleep(0.05)
+
+    with line_to(speak) as relay, call(relay) as line:
+        assert hear(line, 4) == b"tick"
+        before = relay.counts.bytes_up
+        relay.cut(down=False)
+        line.sendall(b"nobody hears that")
+        assert hear(line, 40) == b"tick" * 10
+        assert relay.counts.bytes_up == before
+
+
+def test_a_line_that_is_cut_downwards_still_brings_what_the_client_says(relay: Relay) -> None:
+    with call(relay) as line:
+        ask(line, b"one")
+        relay.cut(up=False)
+        line.sendall(b"two")
+        line.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            line.recv(16)
+        assert relay.counts.bytes_up == len(b"onetwo")
+
+
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_a_line_that_is_cut_one_way_takes_no_new_callers(relay: Relay, way: str) -> None:
+    relay.cut(up=way == "up", down=way == "down")
+    with call(relay) as line:
+        line.sendall(b"hello?")
+        line.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            line.recv(16)
+        assert relay.counts.bytes_up == 0
+
+
+def test_a_lossy_line_is_late_and_loses_nothing_until_it_is_repaired(relay: Relay) -> None:
+    relay.lose()
+    with call(relay) as line:
+        line.settimeout(30)
+        began = time.monotonic()
+        times = []
+        for _ in range(8):
+            before = time.monotonic()
+            ask(line, b"x" * 10_000)
+            times.append(time.monotonic() - before)
+            time.sleep(0.2)
+        assert max(times) >= 0.2
+        assert time.monotonic() - began < 30
+        relay.repair()
+        before = time.monotonic()
+        for _ in range(20):
+            ask(line, b"y" * 10_000)
+        assert time.monotonic() - before < 1
