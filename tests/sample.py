@@ -14,8 +14,8 @@ BINARY = "gin-api-template"
 def build_sample(directory: Path, *, version: str, fault: str = "") -> Path:
     """Put the sample service at `version` into `directory` and return the binary's path.
 
-    `fault` is one that the build script knows: never-healthy or crash-after-2s. A build is made once per
-    machine, under ${DEPLOYER_TEST_CACHE:-/var/cache/deployer-tests}/sample. Raises
+    `fault` is one that the build script knows: never-healthy, flapping or crash-after-2s. A build is made
+    once per machine, under ${DEPLOYER_TEST_CACHE:-/var/cache/deployer-tests}/sample. Raises
     subprocess.CalledProcessError when the build fails; its words are on stderr.
     """
     arguments = ["--version", version, *(["--fault", fault] if fault else [])]

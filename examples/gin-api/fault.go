@@ -4,6 +4,7 @@ import (
 	"log"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -21,6 +22,18 @@ func injectFault(router *gin.Engine) {
 		router.Use(func(c *gin.Context) {
 			if c.Request.URL.Path == "/health" {
 				c.AbortWithStatusJSON(http.StatusServiceUnavailable, gin.H{"status": "starting"})
+			}
+		})
+	case "flapping": // is well for three answers in ten, and never for two in a row
+		var asked atomic.Uint64
+		router.Use(func(c *gin.Context) {
+			if c.Request.URL.Path != "/health" {
+				return
+			}
+			switch asked.Add(1) % 10 {
+			case 1, 4, 7:
+			default:
+				c.AbortWithStatusJSON(http.StatusServiceUnavailable, gin.H{"status": "flapping"})
 			}
 		})
 	case "crash-after-2s": // passes its first health checks, then dies

@@ -1,6 +1,7 @@
 """The sample service behaves as the tests of the deployer rely on, seen through real processes."""
 
 import http.client
+import itertools
 import json
 import os
 import re
@@ -268,6 +269,17 @@ def test_never_healthy_listens_and_stays_starting(start: Start, tmp_path: Path, 
     done = run_warm(binary, folder, PORT=str(service.port), LISTEN_ADDR="127.0.0.1")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert '503 Service Unavailable, status "starting"' in done.stderr
+    assert service.stop() == 0
+
+
+def test_flapping_is_well_for_three_answers_in_ten_and_never_twice_in_a_row(
+    start: Start, tmp_path: Path
+) -> None:
+    service = start(build_sample(tmp_path / "bad", version="1.1.0", fault="flapping"), GREETING="up")
+    answers = [service.ask("/health")[0] for _ in range(40)]
+    assert (answers.count(200), answers.count(503)) == (12, 28)
+    assert all((before, after) != (200, 200) for before, after in itertools.pairwise(answers))
+    assert service.ask("/") == (200, "up")
     assert service.stop() == 0
 
 
