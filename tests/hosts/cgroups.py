@@ -85,6 +85,15 @@ class Cgroup:
                 raise HostsError(f"processes in {self.folders[0]} do not die")
             time.sleep(0.005)
 
+    def freeze(self) -> None:
+        """Stop every process in it at one moment; only members are stopped."""
+        (self.folders[0] / "cgroup.freeze").write_text("1")
+
+    def thaw(self) -> None:
+        """Let them go on."""
+        with suppress(FileNotFoundError):
+            (self.folders[0] / "cgroup.freeze").write_text("0")
+
     def remove(self, *, seconds: float = 10) -> None:
         """Kill everything in it, and remove it and all below it."""
         deadline = time.monotonic() + seconds

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
 import time
 import uuid
 from contextlib import suppress
@@ -19,7 +20,6 @@ from tests.hosts.processes import Process
 from tests.hosts.programs import HostsError, observe, run
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Sequence
 
     from tests.hosts.network import Port
@@ -116,17 +116,29 @@ class TestHost:
         timeout: float = 60,
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a command inside the host as root, without network and sshd."""
+        return observe(self._inside(argv), check=check, stdin=input, timeout=timeout, env=ENVIRONMENT)
+
+    def begin(self, argv: Sequence[str], script: Path) -> subprocess.Popen[bytes]:
+        """The same, with `script` as its standard input, and do not wait for its end.
+
+        The caller ends it by its group: a child inside the host does not end with what entered it.
+        """
+        with script.open("rb") as file:
+            return subprocess.Popen(
+                self._inside(argv),
+                stdin=file,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=ENVIRONMENT,
+                start_new_session=True,
+            )
+
+    def _inside(self, argv: Sequence[str]) -> tuple[str, ...]:
         init = self.init
         if init is None:
             raise HostsError(f"{self.name} is off")
         namespaces = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
-        return observe(
-            ("nsenter", f"--target={init.pid}", *namespaces, "--", *argv),
-            check=check,
-            stdin=input,
-            timeout=timeout,
-            env=ENVIRONMENT,
-        )
+        return ("nsenter", f"--target={init.pid}", *namespaces, "--", *argv)
 
     def read(self, path: str) -> bytes:
         """The bytes of a file on the host's disk, running or not; not of what it mounted, such as /run."""
