@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 DEADLINE = 5
 EPILOG = """\
 examples:
-  scripts/faults 60                                  the set that CI runs has seed 1
+  scripts/faults 66                                  the set that CI runs has seed 1
   scripts/faults 500 --seed 7 --hosts 8 --table docs/reliability.md
   scripts/faults 20 --kind power-cut --point switch.flipped --point switch.restarted
   scripts/faults --only power-cut@switch.flipped/debian12+bad

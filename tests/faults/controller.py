@@ -8,7 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack, suppress
+from typing import IO, TYPE_CHECKING, Any
+
+from tests.faults.judge import Words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,22 +19,35 @@ if TYPE_CHECKING:
 
 
 class Controller:
-    """`deployer run PLAYBOOK --json ARGS`, under way; what it says goes to files."""
+    """`deployer run PLAYBOOK --json ARGS`, under way; what it says goes to files.
 
-    def __init__(self, folder: Path, name: str, *args: str, env: Mapping[str, str]) -> None:
+    `piped`: through pipes, of which `close` ends the reader.
+    """
+
+    def __init__(
+        self, folder: Path, name: str, *args: str, env: Mapping[str, str], piped: bool = False
+    ) -> None:
         self._out = folder / f"{name}.out"
         self._err = folder / f"{name}.err"
+        self._readers: list[subprocess.Popen[bytes]] = []
         self.began = time.monotonic()
-        with self._out.open("wb") as out, self._err.open("wb") as err:
+        with self._out.open("wb") as out, self._err.open("wb") as err, ExitStack() as ends:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "deployer", "run", "--json", *args],
                 cwd=folder,
                 env={**os.environ, **env},
                 stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
+                stdout=ends.enter_context(self._pipe(out)) if piped else out,
+                stderr=ends.enter_context(self._pipe(err)) if piped else err,
                 start_new_session=True,
             )
+
+    def _pipe(self, file: IO[bytes]) -> IO[bytes]:
+        # A process of its own: when it is dead, nobody at all has the other end.
+        reader = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=file)
+        self._readers.append(reader)
+        assert reader.stdin is not None
+        return reader.stdin
 
     @property
     def code(self) -> int | None:
@@ -70,6 +86,18 @@ class Controller:
         return ""
 
     @property
+    def cause(self) -> str:
+        """The word for it, if the host has failed."""
+        failures = [event.get("failure") for event in self._events() if event["event"] == "host_finished"]
+        return str((failures[0] or {}).get("cause", "")) if failures else ""
+
+    @property
+    def words(self) -> Words:
+        """What it said of the host; only when it has ended."""
+        assert self.code is not None
+        return Words(code=self.code, outcome=self.outcome, cause=self.cause, message=self.message)
+
+    @property
     def has_begun(self) -> bool:
         """Whether it has said its first word."""
         return self._out.stat().st_size > 0
@@ -77,6 +105,7 @@ class Controller:
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
+        self._hear_the_rest()
 
     def stop(self) -> None:
         self._process.send_signal(signal.SIGSTOP)
@@ -84,12 +113,23 @@ class Controller:
     def go_on(self) -> None:
         self._process.send_signal(signal.SIGCONT)
 
+    def hang_up(self) -> None:
+        """Send it what a terminal sends when it is closed."""
+        self._process.send_signal(signal.SIGHUP)
+
+    def close(self) -> None:
+        """From now on what it says is refused: both streams are pipes that nobody reads."""
+        for reader in self._readers:
+            reader.kill()
+            reader.wait()
+
     def wait(self, seconds: float) -> bool:
         """Whether it has ended, after at most so many seconds."""
         try:
             self._process.wait(timeout=max(seconds, 0.01))
         except subprocess.TimeoutExpired:
             return False
+        self._hear_the_rest()
         return True
 
     def wait_until(self, there: Callable[[], bool], *, seconds: float) -> bool:
@@ -100,6 +140,11 @@ class Controller:
                 return there()
             time.sleep(0.01)
         return True
+
+    def _hear_the_rest(self) -> None:
+        for reader in self._readers:
+            with suppress(subprocess.TimeoutExpired):
+                reader.wait(5)
 
     def _events(self) -> list[dict[str, Any]]:
         whole = self._out.read_text(errors="replace").rpartition("\n")[0]

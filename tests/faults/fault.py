@@ -15,24 +15,61 @@ class Kind(StrEnum):
     NONE = "none"  # nothing: the control
     CONTROLLER_KILL = "controller-kill"
     CONTROLLER_STOP = "controller-stop"  # for longer than the deadline; then it goes on
+    CONTROLLER_HUP = "controller-hup"  # its terminal is closed: it is to finish what it does, or undo it
+    CONTROLLER_CLOSED = "controller-closed"  # nobody reads what it says any more, on either stream
     LINE_CUT = "line-cut"  # silent in both directions, for new connections too
+    CUT_UP = "cut-up"  # nothing from the controller arrives any more
+    CUT_DOWN = "cut-down"  # nothing from the host arrives any more
+    LOSSY = "lossy"  # the line stalls again and again, as with lost packets
     SSHD_KILL = "sshd-kill"  # every process of it, and it does not come back by itself
     POWER_CUT = "power-cut"  # and boots again
     REBOOT = "reboot"
+    HOST_FROZEN = "host-frozen"  # every process stands still for longer than the deadline; then they go on
+    HOST_THROTTLED = "host-throttled"  # its processes get a tenth of the time, for a while
     OPT_FULL = "opt-full"
     VAR_FULL = "var-full"
+    ROOT_FULL = "root-full"  # every folder that anything is written to, but those of /run
+    INODES_FULL = "inodes-full"  # the same, with bytes left, but no name for a new file
     OPT_READ_ONLY = "opt-read-only"
     VAR_READ_ONLY = "var-read-only"
     DAEMON_RELOAD = "daemon-reload"  # in a loop
+    DAEMON_REEXEC = "daemon-reexec"  # in a loop, as every upgrade of systemd does it once
+    SYSTEMCTL_DEAF = "systemctl-deaf"  # systemctl reaches nobody, for less long than it is asked again
+    UNREADABLE_UNIT = "unreadable-unit"  # somebody overwrote it with what systemd cannot load
+    OPERATOR_STOP = "operator-stop"
+    OPERATOR_START = "operator-start"  # of a service that was stopped by hand before the run began
+    OPERATOR_RESTART = "operator-restart"
+    OPERATOR_EDIT = "operator-edit"  # systemctl edit: a harmless drop-in
+    OPERATOR_MASK = "operator-mask"  # systemctl mask --force
+    OPERATOR_DELETE = "operator-delete"  # the unit is deleted
+    OPERATOR_WIPE = "operator-wipe"  # the folder of the service is deleted
+    LOCK_HOLDER = "lock-holder"  # the service's own user holds every lock that it can get
+    FLAPPING = "flapping"  # the new release is well now and then, and nothing else happens
     TWO_CONTROLLERS = "two-controllers"
 
 
-OF_CONTROLLER = {Kind.CONTROLLER_KILL, Kind.CONTROLLER_STOP, Kind.LINE_CUT, Kind.SSHD_KILL}
+OF_CONTROLLER = {
+    *(Kind.CONTROLLER_KILL, Kind.CONTROLLER_STOP, Kind.CONTROLLER_HUP, Kind.CONTROLLER_CLOSED),
+    *(Kind.LINE_CUT, Kind.CUT_UP, Kind.CUT_DOWN, Kind.LOSSY, Kind.SSHD_KILL),
+}
 """What says nothing to a host whose controller is dead already."""
 
+OPERATOR = {
+    *(Kind.OPERATOR_STOP, Kind.OPERATOR_START, Kind.OPERATOR_RESTART, Kind.OPERATOR_EDIT),
+    *(Kind.OPERATOR_MASK, Kind.OPERATOR_DELETE, Kind.OPERATOR_WIPE),
+}
+"""What somebody does as root on the host, behind deployer's back."""
+
+SPOILED = {Kind.OPERATOR_MASK, Kind.OPERATOR_DELETE, Kind.OPERATOR_WIPE, Kind.UNREADABLE_UNIT}
+"""After these a host may stay as it is until the next run, which must see it and put it right."""
+
 OF_HOST = {
-    *(Kind.POWER_CUT, Kind.REBOOT, Kind.OPT_FULL, Kind.VAR_FULL, Kind.OPT_READ_ONLY, Kind.VAR_READ_ONLY),
-    Kind.DAEMON_RELOAD,
+    *(Kind.POWER_CUT, Kind.REBOOT, Kind.HOST_FROZEN, Kind.HOST_THROTTLED),
+    *(Kind.OPT_FULL, Kind.VAR_FULL, Kind.ROOT_FULL, Kind.INODES_FULL),
+    *(Kind.OPT_READ_ONLY, Kind.VAR_READ_ONLY),
+    *(Kind.DAEMON_RELOAD, Kind.DAEMON_REEXEC, Kind.SYSTEMCTL_DEAF, Kind.LOCK_HOLDER),
+    *OPERATOR,
+    *SPOILED,
 }
 """What can leave a host alone: the controller dies in the same moment, and comes back no more."""
 
@@ -49,6 +86,17 @@ HOST_POINTS = (
 POINTS = CONTROLLER_POINTS + HOST_POINTS
 OWN_POINTS = tuple(point for point in HOST_POINTS if point.startswith("revert."))
 """Points of the revert that a host does by itself when its controller fell silent."""
+LOOKED = (
+    *("stage.before", "stage.made", "stage.received", "stage.verified", "stage.done", "stage.after"),
+    "switch.before",
+)
+"""Points between the look at a host and its switch: what comes there, the plan knows nothing of."""
+JUDGED = (
+    *LOOKED,
+    *("switch.locked", "switch.journaled", "switch.armed", "switch.installed", "switch.flipped"),
+    *("switch.restarted", "switch.after", "verify.before", "verify.after", "commit.before"),
+)
+"""Points before the last look of a run that ends well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +194,12 @@ def can_be_alone(kind: Kind, moment: Moment) -> bool:
 
 def possible(kind: Kind, moment: Moment, *, bad: bool) -> bool:
     """Whether this can break at that moment."""
+    if kind is Kind.FLAPPING and not bad:
+        return False
+    if kind is Kind.OPERATOR_START and (
+        bad or (isinstance(moment, At) and moment.point.startswith("verify."))
+    ):
+        return False  # what the run does not start, it does not try
     match moment:
         case At(own=True):
             return kind not in OF_CONTROLLER

@@ -30,12 +30,14 @@ SERVICE = "faulty"
 PORT = 20400
 GOOD = ("1.0.0", "2.0.0", "3.0.0", "4.0.0")
 BAD = "9.9.9"  # listens, and never gets healthy
+FLAPPING = "8.8.8"  # says in turn that it is well and that it is not
 KEEP = 2  # releases: a version's turn comes again when its binary is gone, so that it is sent again
 POINT = Path("/run/deployer-fault")
 TRANSACTION = Path(f"/var/lib/deployer/{SERVICE}/transaction")
 
 RESET = Path(__file__).with_name("reset.sh")
 FILL = Path(__file__).with_name("fill.sh")
+BY_HAND_SCRIPT = Path(__file__).with_name("by_hand.sh")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,7 @@ def build_versions(settings: Settings) -> None:
     for version in GOOD:
         build_sample(settings.binaries / version, version=version)
     build_sample(settings.binaries / BAD, version=BAD, fault="never-healthy")
+    build_sample(settings.binaries / FLAPPING, version=FLAPPING, fault="flapping")
 
 
 class Stand:
@@ -73,7 +76,7 @@ class Stand:
         self._numbers = itertools.count(1)
         self._turn = itertools.cycle(GOOD)
         self._write_inventory(lab)
-        self._versions = {name: self._write_playbook(name) for name in (*GOOD, BAD)}
+        self._versions = {name: self._write_playbook(name) for name in (*GOOD, BAD, FLAPPING)}
 
     def _write_inventory(self, lab: Lab) -> None:
         known_hosts = self.folder / "known_hosts"
@@ -92,16 +95,17 @@ class Stand:
     def _write_playbook(self, version: str) -> Version:
         """Every version differs from all others in its binary, its .env and its unit."""
         binary = self.settings.binaries / version / BINARY
+        # Without a state directory it needs no disk: what then keeps it from starting is not itself.
+        environment = {
+            "PORT": str(PORT),
+            "GIN_MODE": "release",
+            "RELEASE_VERSION": version,
+            "STATE_DIRECTORY": "",
+        }
         service = {
             "name": SERVICE,
             "binary": str(binary),
-            # Without a state directory it needs no disk: what then keeps it from starting is not itself.
-            "environment": {
-                "PORT": str(PORT),
-                "GIN_MODE": "release",
-                "RELEASE_VERSION": version,
-                "STATE_DIRECTORY": "",
-            },
+            "environment": environment,
             "healthcheck": {
                 "test": f"http://127.0.0.1:{PORT}/health",
                 "interval": "250ms",
@@ -119,9 +123,11 @@ class Stand:
         options = LoadOptions(playbook=str(playbook), inventory=(str(self.folder / "hosts.yml"),))
         loaded = load(options, environ={})
         files = release_files(loaded.plays[0].hosts[0].services[0])
-        contents = (binary.read_bytes(), files.env.reveal().encode(), files.unit.encode())
-        digest, env, unit = (hashlib.sha256(content).hexdigest() for content in contents)
-        return Version(version=version, binary=digest, env=env, unit=unit)
+        lines = sorted(f"{name}={value}\n" for name, value in environment.items())
+        contents = (files.env.reveal(), files.unit, "".join(lines))
+        env, unit, variables = (hashlib.sha256(content.encode()).hexdigest() for content in contents)
+        digest = hashlib.sha256(binary.read_bytes()).hexdigest()
+        return Version(version=version, binary=digest, env=env, unit=unit, variables=variables)
 
     def versions(self, *names: str) -> tuple[Version, ...]:
         return tuple(self._versions[name] for name in names)
@@ -133,12 +139,14 @@ class Stand:
 
     # -- runs --
 
-    def start(self, version: str, *, env: Mapping[str, str] | None = None) -> Controller:
-        """Start a run that is to bring `version`."""
-        words = (f"{version}.yml", "-i", "hosts.yml", "-T", "5", *self.settings.options)
+    def start(
+        self, version: str, *options: str, env: Mapping[str, str] | None = None, piped: bool = False
+    ) -> Controller:
+        """Start a run that is to bring `version`; `piped`: somebody could stop reading what it says."""
+        words = (f"{version}.yml", "-i", "hosts.yml", "-T", "5", *self.settings.options, *options)
         name = f"run{next(self._numbers)}-{version}"
         own = {"XDG_STATE_HOME": str(self.folder / "state"), "XDG_CACHE_HOME": str(self.folder / "cache")}
-        return Controller(self.folder, name, *words, env={**own, **(env or {})})
+        return Controller(self.folder, name, *words, env={**own, **(env or {})}, piped=piped)
 
     def deploy(self, version: str) -> Controller:
         """Bring `version`, undisturbed.  Raises RuntimeError if that fails."""

@@ -17,6 +17,7 @@ class State:
     """Words as the host says them; empty where there is nothing."""
 
     current: str = ""  # releases/NAME
+    folder: str = ""  # of all releases
     release_binary: str = ""  # sha256, as all digests here
     release_env: str = ""
     release_unit: str = ""
@@ -25,9 +26,11 @@ class State:
     pid: str = ""
     need_reload: str = ""
     process_binary: str = ""
+    process_file: str = ""  # what it executes
+    process_variables: str = ""  # of those that the current release names
     process_folder: str = ""
     process_version: str = ""
-    stopped_by_operator: str = ""
+    stopped_by_operator: str = ""  # what the mark says; perhaps: it is there and empty
     lock: str = ""
     lock_left: str = ""  # seconds until it expires; negative when it has
     transaction: str = ""

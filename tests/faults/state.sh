@@ -3,6 +3,7 @@
 #
 #   state.sh SERVICE BINARY
 set -u
+PATH=/usr/sbin:/usr/bin:/sbin:/bin # in /usr/local a systemctl may lie that hears nothing
 service=$1 binary=$2
 root=/opt/$service state=/var/lib/deployer/$service
 
@@ -20,6 +21,7 @@ if [ -n "$current" ]; then
   digest release_env "$release/.env"
   digest release_unit "$release/$service.service"
 fi
+if [ -d "$root" ]; then say folder "$root"; fi
 digest installed_unit "/etc/systemd/system/$service.service"
 systemctl show -p ActiveState,SubState,MainPID,NeedDaemonReload,NRestarts "$service.service"
 pid=$(systemctl show -p MainPID --value "$service.service")
@@ -27,9 +29,15 @@ if [ "${pid:-0}" != 0 ]; then
   digest process_binary "/proc/$pid/exe"
   # The folder of the release is the working directory, by its real name.
   say process_folder "$(readlink "/proc/$pid/cwd")"
+  say process_file "$(readlink "/proc/$pid/exe")"
+  # All that the .env of the current release names, with the values that the process has.
+  names=$(sed -n 's/^\([A-Za-z_][A-Za-z0-9_]*\)=.*/\1/p' "$release/.env" 2>/dev/null | tr '\n' '|')
+  sum=$(tr '\0' '\n' 2>/dev/null <"/proc/$pid/environ" | grep -E "^(${names%|})=" | LC_ALL=C sort | sha256sum)
+  say process_variables "${sum%% *}"
   say process_version "$(tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | sed -n 's/^RELEASE_VERSION=//p')"
 fi
-say stopped_by_operator "$(cat "/var/lib/unless-stopped/$service.service" 2>/dev/null)"
+mark=/var/lib/unless-stopped/$service.service
+if [ -s "$mark" ]; then say stopped_by_operator "$(cat "$mark")"; elif [ -e "$mark" ]; then say stopped_by_operator perhaps; fi
 say lock "$(cat "$state/lock" 2>/dev/null)"
 if [ -e "$state/lock" ]; then
   lease=$(sed -n 's/.* lease=\([0-9]*\).*/\1/p' "$state/lock")

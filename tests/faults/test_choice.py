@@ -7,10 +7,10 @@ from collections import Counter
 import pytest
 
 from tests.faults.choice import choose
-from tests.faults.fault import NAMED, After, At, Kind, possible
+from tests.faults.fault import LOOKED, NAMED, OPERATOR, After, At, Kind, possible
 from tests.hosts import recipe
 
-QUICK = 60
+QUICK = 66
 SEEDS = range(1, 6)
 
 
@@ -35,7 +35,7 @@ def test_no_kind_is_left_far_behind(seed: int) -> None:
 
 
 def test_a_long_campaign_tries_every_kind_at_every_point() -> None:
-    faults = choose(900, seed=1)
+    faults = choose(2600, seed=1)
     tried = {(fault.kind, fault.moment) for fault in faults if isinstance(fault.moment, At)}
     wanted = {
         (kind, at)
@@ -44,6 +44,20 @@ def test_a_long_campaign_tries_every_kind_at_every_point() -> None:
         if any(possible(kind, at, bad=bad) for bad in (False, True))
     }
     assert tried == wanted
+
+
+def test_operators_come_most_of_all_between_look_and_switch() -> None:
+    faults = choose(1300, seed=1)
+    at = Counter(
+        fault.moment in {At(point=point) for point in LOOKED} for fault in faults if fault.kind in OPERATOR
+    )
+    others = Counter(
+        fault.moment in {At(point=point) for point in LOOKED}
+        for fault in faults
+        if fault.kind not in OPERATOR
+    )
+    assert at[True] > at[False] / 2
+    assert others[True] < others[False] / 4
 
 
 def test_every_fault_can_happen() -> None:

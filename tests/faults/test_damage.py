@@ -9,9 +9,10 @@ import pytest
 
 from tests.e2e.machine import eventually
 from tests.faults.__main__ import settings
-from tests.faults.damage import Damage
+from tests.faults.damage import DEAF, Damage
 from tests.faults.fault import Kind
-from tests.faults.stand import GOOD, Stand, build_versions
+from tests.faults.stand import GOOD, SERVICE, Stand, build_versions
+from tests.sample import BINARY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +61,11 @@ def logs_in(stand: Stand) -> bool:
     [
         (Kind.OPT_FULL, "/opt"),
         (Kind.VAR_FULL, "/var/lib/deployer"),
+        *(
+            (Kind.ROOT_FULL, folder)
+            for folder in ("/opt", "/var/lib/deployer", "/tmp", "/etc/systemd/system")
+        ),
+        (Kind.INODES_FULL, "/usr/local"),
         (Kind.OPT_READ_ONLY, "/opt"),
         (Kind.VAR_READ_ONLY, "/var/lib/deployer"),
     ],
@@ -152,6 +158,196 @@ def test_daemon_reload_goes_on_until_it_is_repaired(stand: Stand, run: Controlle
     rest = reloads()
     time.sleep(1)
     assert reloads() == rest
+
+
+def test_names_run_out_while_bytes_are_left(stand: Stand, run: Controller) -> None:
+    run.wait(60)
+    damage = Damage(Kind.INODES_FULL, stand)
+    stand.reset()
+    damage.mount()
+    try:
+        stand.deploy(GOOD[0])
+        stand.host.nsenter(["touch", "/opt/there"])
+        damage.begin(run, GOOD[0], lambda: None)
+        assert not links(stand, "/opt")
+        stand.host.nsenter(["sh", "-c", "head -c 100000 /dev/zero >/opt/there"])
+        damage.repair(run)
+    finally:
+        damage.unmount()
+        stand.reset()
+
+
+def test_a_controller_whose_terminal_is_closed_ends_by_itself(stand: Stand, run: Controller) -> None:
+    Damage(Kind.CONTROLLER_HUP, stand).begin(run, GOOD[0], lambda: None)
+    assert run.wait(60)
+    assert run.code is not None
+    assert run.code >= 0
+
+
+def test_nobody_reads_what_a_closed_controller_says(stand: Stand) -> None:
+    run = stand.start(GOOD[1], piped=True)
+    assert run.wait_until(lambda: run.has_begun, seconds=60)
+    Damage(Kind.CONTROLLER_CLOSED, stand).begin(run, GOOD[1], lambda: None)
+    said = run.said
+    assert run.wait(60)
+    assert (run.said, run.outcome) == (said, "")
+
+
+def test_what_a_piped_controller_says_is_heard_to_the_end(stand: Stand) -> None:
+    run = stand.start(GOOD[1], piped=True)
+    assert run.wait(60)
+    assert run.outcome in {"changed", "unchanged"}
+
+
+@pytest.mark.parametrize("kind", [Kind.CUT_UP, Kind.CUT_DOWN])
+def test_a_line_that_is_cut_one_way_stops_a_run(stand: Stand, run: Controller, kind: Kind) -> None:
+    damage = Damage(kind, stand)
+    damage.begin(run, GOOD[0], lambda: None)
+    try:
+        assert not run.wait(2)
+        assert logs_in(stand)
+    finally:
+        damage.repair(run)
+    assert run.wait(60)
+
+
+def test_a_lossy_line_makes_a_run_slow(stand: Stand, run: Controller) -> None:
+    run.wait(60)
+    damage = Damage(Kind.LOSSY, stand)
+    damage.begin(run, GOOD[0], lambda: None)
+    began = time.monotonic()
+    stand.deploy(GOOD[0])
+    slow = time.monotonic() - began
+    damage.repair(run)
+    began = time.monotonic()
+    stand.deploy(GOOD[0])
+    assert slow > time.monotonic() - began
+
+
+def test_a_frozen_host_stands_still_for_longer_than_the_deadline(stand: Stand, run: Controller) -> None:
+    run.wait(60)
+    seen: list[bool] = []
+
+    def look() -> None:
+        time.sleep(0.5)
+        seen.append(bool(stand.answer()))
+
+    assert stand.answer()
+    began = time.monotonic()
+    Damage(Kind.HOST_FROZEN, stand).begin(run, GOOD[0], look)
+    assert time.monotonic() - began > stand.settings.deadline
+    assert seen[0] is False
+    eventually(stand.answer, seconds=10, what="an answer")
+
+
+def test_a_throttled_host_is_slow_until_it_is_repaired(stand: Stand, run: Controller) -> None:
+    run.wait(60)
+
+    def work() -> float:
+        began = time.monotonic()
+        loop = "i=0; while [ $i -lt 300000 ]; do i=$((i + 1)); done"
+        stand.host.nsenter(["systemd-run", "--quiet", "--wait", "sh", "-c", loop], timeout=120)
+        return time.monotonic() - began
+
+    before = work()
+    damage = Damage(Kind.HOST_THROTTLED, stand)
+    damage.begin(run, GOOD[0], lambda: None)
+    slow = work()
+    damage.repair(run)
+    assert slow > 2 * before
+    assert work() < slow
+
+
+def test_systemd_executes_itself_anew_until_it_is_repaired(stand: Stand, run: Controller) -> None:
+    run.wait(60)
+
+    def times() -> int:
+        stand.host.nsenter(["journalctl", "--sync"])
+        words = ["journalctl", "--quiet", "--boot", "--output=cat", "_PID=1"]
+        return stand.host.nsenter(words).stdout.decode().count("Reexecuting")
+
+    damage = Damage(Kind.DAEMON_REEXEC, stand)
+    before = times()
+    damage.begin(run, GOOD[0], lambda: None)
+    eventually(lambda: times() > before + 1, seconds=30, what="more of them")
+    damage.repair(run)
+    eventually(lambda: stand.look().active == "active/running", seconds=10, what="its answer")
+
+
+def test_systemctl_reaches_nobody_for_some_seconds(stand: Stand, run: Controller) -> None:
+    run.wait(60)
+    damage = Damage(Kind.SYSTEMCTL_DEAF, stand)
+    damage.begin(run, GOOD[0], lambda: None)
+    try:
+        done = stand.host.nsenter(["systemctl", "is-active", "ssh"], check=False)
+        assert done.returncode == 1
+        assert b"Failed to connect to bus" in done.stderr
+        time.sleep(DEAF + 1)
+        assert stand.host.nsenter(["systemctl", "is-active", "ssh"]).stdout == b"active\n"
+    finally:
+        damage.clean_up()
+    assert stand.host.nsenter(["sh", "-c", "command -v systemctl"]).stdout == b"/usr/bin/systemctl\n"
+
+
+def unit(stand: Stand, key: str) -> str:
+    words = ["systemctl", "show", "-p", key, "--value", SERVICE]
+    return stand.host.nsenter(words).stdout.decode().strip()
+
+
+def test_what_an_operator_does_by_hand_is_done(stand: Stand, run: Controller) -> None:
+    run.wait(60)
+    stand.deploy(GOOD[0])
+    pid = stand.look().pid
+
+    def do(kind: Kind) -> Damage:
+        damage = Damage(kind, stand)
+        damage.prepare()
+        damage.begin(run, GOOD[0], lambda: None)
+        return damage
+
+    do(Kind.OPERATOR_RESTART)
+    assert stand.look().pid not in {"0", pid}
+    do(Kind.OPERATOR_STOP)
+    assert (stand.look().active, stand.look().stopped_by_operator) == ("inactive/dead", "stopped")
+    do(Kind.OPERATOR_START)
+    assert (stand.look().active, stand.look().stopped_by_operator) == ("active/running", "")
+
+    edit = do(Kind.OPERATOR_EDIT)
+    assert unit(stand, "Nice") == "1"
+    assert edit.is_kept
+    edit.clean_up()
+    assert unit(stand, "Nice") == "0"
+    assert not edit.is_kept
+
+    for kind, state in (
+        (Kind.OPERATOR_MASK, "masked"),
+        (Kind.UNREADABLE_UNIT, "bad-setting"),
+        (Kind.OPERATOR_DELETE, "not-found"),
+    ):
+        do(kind)
+        assert unit(stand, "LoadState") in {state, "error"} - ({"error"} if state != "bad-setting" else set())
+        stand.deploy(GOOD[0])
+        assert unit(stand, "LoadState") == "loaded"
+    assert stand.look().folder == f"/opt/{SERVICE}"
+    do(Kind.OPERATOR_WIPE)
+    assert stand.look().folder == ""
+    stand.deploy(GOOD[0])
+
+
+def test_locks_are_held_until_the_repair(stand: Stand, run: Controller) -> None:
+    run.wait(60)
+    stand.deploy(GOOD[0])
+
+    def is_free() -> bool:
+        words = ["flock", "--nonblock", f"/opt/{SERVICE}/current/{BINARY}", "true"]
+        return stand.host.nsenter(words, check=False).returncode == 0
+
+    assert is_free()
+    damage = Damage(Kind.LOCK_HOLDER, stand)
+    damage.begin(run, GOOD[0], lambda: None)
+    assert not is_free()
+    damage.repair(run)
+    eventually(is_free, seconds=5, what="a free lock")
 
 
 def test_a_second_controller_runs_beside_the_first(stand: Stand, run: Controller) -> None:

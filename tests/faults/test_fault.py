@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from tests.faults.fault import NAMED, After, At, Fault, Kind, can_be_alone, parse_fault, possible
@@ -29,9 +32,20 @@ def test_what_is_printed_is_read_again(moment: At | After) -> None:
         ("line-cut@0.5/debian12+alone", "cannot happen"),  # nobody is left to hear of it
         ("power-cut@own-revert.begun/debian12+alone", "cannot happen"),  # it is alone already
         ("power-cut@revert.begun/debian12", "cannot happen"),  # a good release is not reverted
+        ("flapping@switch.before/debian12", "cannot happen"),  # that release is never a good one
+        ("operator-start@switch.before/debian12+bad", "cannot happen"),  # what is not started is not judged
+        ("operator-start@verify.before/debian12", "cannot happen"),  # nor tried
+        ("cut-up@own-revert.begun/debian12", "cannot happen"),  # there is nobody at the other end
         ("controller-kill@own-revert.begun/debian12", "cannot happen"),  # it is dead already
     ],
 )
 def test_what_is_no_fault_is_refused(text: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         parse_fault(text)
+
+
+def test_the_manual_says_how_each_kind_is_done() -> None:
+    manual = (Path(__file__).parents[2] / "docs/reliability.md").read_text()
+    rows = [line for line in manual.partition("| what | how |")[2].splitlines() if line.startswith("| `")]
+    named = {name for row in rows for name in re.findall("`([a-z-]+)`", row.split("|")[1])}
+    assert named == set(Kind)

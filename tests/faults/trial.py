@@ -9,10 +9,18 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.faults.damage import BOOTS, DISKS, READ_ONLY, REPAIRED, Damage
-from tests.faults.fault import CONTROLLER_POINTS, After, At, Fault, Kind
-from tests.faults.judge import judge_at_rest, judge_process, judge_whole
-from tests.faults.stand import BAD, PORT
+from tests.faults.damage import BOOTS, CUTS, DEAF, DISKS, READ_ONLY, REPAIRED, Damage
+from tests.faults.fault import CONTROLLER_POINTS, JUDGED, SPOILED, After, At, Fault, Kind
+from tests.faults.judge import (
+    judge_at_rest,
+    judge_blame,
+    judge_process,
+    judge_stopped,
+    judge_whole,
+    judge_words,
+)
+from tests.faults.stand import BAD, FLAPPING, PORT
+from tests.faults.state import State
 from tests.faults.traffic import Traffic, starts
 
 if TYPE_CHECKING:
@@ -21,7 +29,6 @@ if TYPE_CHECKING:
     from tests.faults.controller import Controller
     from tests.faults.judge import Version
     from tests.faults.stand import Stand
-    from tests.faults.state import State
 
 ALLOWANCE = 20.0
 """Seconds for a restart and the proof that it stays up, on a busy machine."""
@@ -35,6 +42,14 @@ CONTROLLER = 150.0
 STARTS = 5
 """New, back, new by the second run, back, the next run's."""
 POLL = 0.3
+
+HARMLESS = {
+    *(Kind.NONE, Kind.FLAPPING, Kind.OPERATOR_START, Kind.OPERATOR_RESTART, Kind.OPERATOR_EDIT),
+    *(Kind.SYSTEMCTL_DEAF, Kind.DAEMON_RELOAD, Kind.DAEMON_REEXEC, Kind.LOCK_HOLDER, Kind.CONTROLLER_CLOSED),
+}
+"""Kinds that may cost a run nothing but time."""
+AFTERWARDS = {*SPOILED, Kind.OPERATOR_STOP}
+"""Kinds after which the host is not as the run left it, if they come after its last look."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -93,6 +108,9 @@ class _Trial:
         self._damage = Damage(fault.kind, stand, alone=fault.alone)
         self._runs: list[tuple[str, Controller]] = []
         self._limit = HEALTH_WINDOW + stand.settings.deadline + ALLOWANCE
+        if fault.kind is Kind.SYSTEMCTL_DEAF:
+            self._limit += DEAF
+        self._before = State()
         self._mounted = False
         self._over = threading.Event()
 
@@ -105,8 +123,11 @@ class _Trial:
         if not stand.version:
             stand.deploy(stand.next_version())
         result.old = stand.version
-        result.new = BAD if fault.bad else stand.next_version()
+        bad = FLAPPING if fault.kind is Kind.FLAPPING else BAD
+        result.new = bad if fault.bad else stand.next_version()
         stand.version = ""  # unknown, until it is judged whole
+        self._damage.prepare()
+        self._before = stand.look()
         with Traffic(stand.host.address, PORT) as traffic:
             first = self._begin(result.new)
             damaged = time.monotonic()
@@ -122,13 +143,27 @@ class _Trial:
             self._converge(first)
             result.outage = traffic.outage
             result.starts = starts(traffic.answers)
-        limit = self._limit + (BOOT if fault.kind in BOOTS else 0)
-        if fault.kind in REPAIRED:
-            limit += self._limit  # nobody can ask more of a disk than that it serves after its repair
-        if result.outage > limit:
+        if not self._damage.is_kept:
+            result.broken.append("what somebody changed by hand is gone")
+        if result.outage > self._longest_outage:
             result.broken.append(f"down for {result.outage:.1f} s")
-        if result.starts > STARTS + (fault.kind in BOOTS):
+        by_others = fault.kind in BOOTS | {Kind.OPERATOR_RESTART}
+        if result.starts > STARTS + by_others:
             result.broken.append(f"started {result.starts} times")
+
+    @property
+    def _longest_outage(self) -> float:
+        kind = self._fault.kind
+        if kind in {Kind.OPERATOR_STOP, Kind.OPERATOR_START}:
+            return float("inf")  # that is what the operator wants
+        limit = self._limit
+        if kind in BOOTS:
+            limit += BOOT
+        if kind is Kind.HOST_FROZEN:
+            limit += self._stand.settings.deadline
+        if kind in REPAIRED | SPOILED:
+            limit += self._limit  # nobody can ask more of a disk than that it serves after its repair
+        return limit
 
     # -- up to the moment --
 
@@ -155,7 +190,9 @@ class _Trial:
         """The controller dies after the switch, and the host is met in its own revert."""
         stand = self._stand
         stand.own_point(moment.point)
-        env = {"DEPLOYER_FAULT_POINT": "verify.before", "DEPLOYER_FAULT_FILE": str(stand.point)}
+        # What is not started is not tried either.
+        last = "switch.after" if self._fault.kind is Kind.OPERATOR_START else "verify.before"
+        env = {"DEPLOYER_FAULT_POINT": last, "DEPLOYER_FAULT_FILE": str(stand.point)}
         run = self._run("first", version, env)
         there = run.wait_until(stand.point.exists, seconds=60)
         run.kill()
@@ -209,7 +246,7 @@ class _Trial:
         """The host must come to rest by itself, whole; then the first run's own words are judged."""
         fault, result = self._fault, self._result
         if fault.kind in REPAIRED:
-            if fault.kind in {Kind.CONTROLLER_STOP, Kind.LINE_CUT, Kind.SSHD_KILL}:
+            if fault.kind in CUTS:
                 time.sleep(self._stand.settings.deadline + 3)  # it must have noticed by then
                 serving = self._settle(None, damaged, strict=True)
             elif fault.bad and fault.kind is Kind.OPT_READ_ONLY:
@@ -219,12 +256,13 @@ class _Trial:
                 serving = ()
             else:
                 time.sleep(self._alone_for)
-                serving = self._settle(first, damaged, strict=False)
+                self._damage.wait()
+                serving = self._settle(first, time.monotonic(), strict=False)
             if serving:
                 result.broken += [f"before the repair: {wrong}" for wrong in serving]
             repaired = time.monotonic()
             self._damage.repair(first)
-            if fault.kind in {Kind.CONTROLLER_STOP, Kind.LINE_CUT}:
+            if fault.kind in CUTS - {Kind.SSHD_KILL}:
                 first.wait(30)
         else:
             repaired = damaged
@@ -236,10 +274,10 @@ class _Trial:
                 result.hung = True
                 result.notes.append(f"the {name} run had not ended {CONTROLLER:.0f} s after it all")
                 run.kill()
-        answer = self._stand.answer()
+        state, answer = self._look()
         result.ended_on = {result.old: "old", result.new: "new"}.get(answer, answer)
         for name, run in self._runs:
-            result.broken += self._lies(name, run, answer)
+            result.broken += self._lies(name, run, state, answer)
 
     @property
     def _alone_for(self) -> float:
@@ -264,14 +302,22 @@ class _Trial:
             time.sleep(POLL)
 
     def _allowed(self) -> tuple[Version, ...]:
-        good = [self._result.old] if self._fault.bad else [self._result.old, self._result.new]
+        good = [self._result.old, self._result.new]
+        # What its operator stopped is put in place without being tried.
+        if self._fault.bad and self._fault.kind is not Kind.OPERATOR_STOP:
+            good.remove(self._result.new)
         return self._stand.versions(*good)
 
     def _judge(self, *, strict: bool, allowed: Sequence[Version]) -> tuple[str, ...]:
         state, answer = self._look()
         if not strict:
             return judge_process(state, answer, allowed)
-        wrong = judge_whole(state, answer, allowed)
+        if self._fault.kind in SPOILED:
+            wrong: tuple[str, ...] = ()  # it is for the next run to put it right
+        elif self._fault.kind is Kind.OPERATOR_STOP:
+            wrong = judge_stopped(state, answer, allowed)
+        else:
+            wrong = judge_whole(state, answer, allowed)
         if not wrong and state.transaction:
             return (f"a journal is left: {state.transaction}",)
         return wrong
@@ -279,31 +325,51 @@ class _Trial:
     def _look(self) -> tuple[State, str]:
         return self._stand.look(), self._stand.answer()
 
-    def _lies(self, name: str, run: Controller, answer: str) -> list[str]:
+    def _lies(self, name: str, run: Controller, state: State, answer: str) -> list[str]:
         """What a run says that is not so."""
-        code, result = run.code, self._result
+        kind, result, words = self._fault.kind, self._result, run.words
+        moment = self._fault.moment
+        own = isinstance(moment, At) and moment.own
         if name == "first":
-            result.first = f"{code} {run.outcome}".strip()
-        said = (
-            f"the {name} run ended with {code} ({run.outcome or 'no outcome'}: {run.message or 'no message'})"
-        )
+            result.first = f"{run.code} {run.outcome}".strip()
+        said = f"the {name} run ended with {words}"
         wrong = []
         if "Traceback" in run.said or "a bug in deployer" in run.said:
             wrong.append(f"{said}: a bug")
-        if code == 0 and answer != result.new:
-            wrong.append(f"{said}, but {answer or 'nothing'} answers")
-        # 1: every touched host is back; 3: nothing was done there.
-        if code in {1, 3} and answer != result.old and self._fault.kind is not Kind.TWO_CONTROLLERS:
-            wrong.append(f"{said}, but {answer or 'nothing'} answers")
-        if run.locked_out != (code == 5):
+        old, new = self._stand.versions(result.old, result.new)
+        if self._can_be_judged(words.outcome):
+            wrong += [
+                f"the {name} run lies: {each}" for each in judge_words(words, state, answer, old=old, new=new)
+            ]
+            blames, untouched = judge_blame(
+                words, state, self._before, judge_whole(state, answer, (old, new))
+            )
+            if blames and untouched and kind not in CUTS:
+                wrong.append(f"the {name} run lies: {blames}")
+            elif blames:
+                result.notes.append(f"the {name} run: {blames}")
+        if run.locked_out != (run.code == 5) and kind is not Kind.CONTROLLER_CLOSED:
             wrong.append(f"{said}, and 5 is the code of a lock that is held")
-        undisturbed = {Kind.NONE: {1} if self._fault.bad else {0}}
-        undisturbed[Kind.TWO_CONTROLLERS] = undisturbed[Kind.NONE] | {5}
-        own = isinstance(self._fault.moment, At) and self._fault.moment.own
-        wanted = undisturbed.get(self._fault.kind)
-        if wanted is not None and code not in wanted and not (own and name == "first"):
-            wrong.append(f"{said}, wanted {' or '.join(map(str, sorted(wanted)))}")
+        disturbed = self._fault.alone or (own and name == "first")
+        undisturbed = {1} if self._fault.bad else {0}
+        if kind in HARMLESS and not disturbed and run.code not in undisturbed:
+            wrong.append(f"{said}, wanted {min(undisturbed)}")
+        if kind is Kind.TWO_CONTROLLERS and not disturbed and run.code not in undisturbed | {5}:
+            wrong.append(f"{said}, wanted {min(undisturbed)} or 5")
+        if kind is Kind.CONTROLLER_HUP and (run.code or 0) < 0:
+            wrong.append(f"{said}: it died of the signal")
         return wrong
+
+    def _can_be_judged(self, outcome: str) -> bool:
+        """Whether the host is still as it was when a run spoke of it, as far as we know."""
+        fault = self._fault
+        if fault.kind is Kind.TWO_CONTROLLERS:
+            return outcome in {"changed", "unchanged"}
+        if fault.kind is Kind.OPERATOR_START:
+            return outcome != "operator_stopped"  # and then it was started
+        if fault.kind in AFTERWARDS and outcome not in {"failed", "unreachable"}:
+            return isinstance(fault.moment, At) and not fault.moment.own and fault.moment.point in JUDGED
+        return True
 
     # -- the next run --
 
@@ -313,7 +379,9 @@ class _Trial:
         target = result.new
         if fault.bad or stopped:
             target = stand.next_version(result.old, result.new)
-        if not self._until_free(target, first):
+        if fault.kind is Kind.OPERATOR_STOP and not self._stays_stopped(target, first):
+            return
+        if not self._until_free(target, first, *(["--start"] if fault.kind is Kind.OPERATOR_STOP else [])):
             return
         self._damage.repair(first)
         if stopped and first.wait(CONTROLLER) and first.outcome == "changed":
@@ -350,16 +418,41 @@ class _Trial:
         if result.good:
             stand.version = target
 
-    def _until_free(self, target: str, first: Controller) -> bool:
+    def _stays_stopped(self, target: str, first: Controller) -> bool:
+        """The next run brings `target` and starts nothing, nor does a boot."""
+        result, stand = self._result, self._stand
+        if not self._until_free(target, first):
+            return False
+        run = self._runs[-1][1]
+        if run.outcome != "operator_stopped":
+            result.broken.append(f"the next run ended with {run.words}, wanted operator_stopped")
+        state, answer = self._look()
+        result.broken += [
+            f"after it: {each}" for each in judge_stopped(state, answer, stand.versions(target))
+        ]
+        if not self._fault.at_once:
+            stand.host.power_cut()
+            stand.host.boot()
+            state, answer = self._look()
+            wrong = judge_stopped(state, answer, stand.versions(target))
+            result.broken += [f"after a boot: {each}" for each in wrong]
+        return result.good
+
+    def _until_free(self, target: str, first: Controller, *options: str) -> bool:
         """Run until the lock is free; whether that brought the host to `target`."""
         result = self._result
         freed: float | None = None
         while True:
-            run = self._run("next", target)
+            odd = self._odd(target)
+            run = self._run("next", target, options=options)
             if not run.wait(180):
                 run.kill()
                 result.broken.append("the next run did not end within 180 s")
                 return False
+            if run.outcome == "unchanged":
+                state, answer = self._look()
+                odd += judge_whole(state, answer, self._stand.versions(target))
+                result.broken += [f"the next run said unchanged, but {each}" for each in odd]
             if run.code == 0:
                 return True
             if not run.locked_out:
@@ -383,10 +476,20 @@ class _Trial:
                 return False
             time.sleep(0.3)
 
+    def _odd(self, target: str) -> tuple[str, ...]:
+        """Why the next run may not say `unchanged` of this host; nothing while somebody still works on it."""
+        if any(run.code is None for _, run in self._runs) or self._stand.in_flight:
+            return ()
+        state, answer = self._look()
+        return judge_whole(state, answer, self._stand.versions(target))
+
     # -- around it --
 
-    def _run(self, name: str, version: str, env: dict[str, str] | None = None) -> Controller:
-        run = self._stand.start(version, env=env)
+    def _run(
+        self, name: str, version: str, env: dict[str, str] | None = None, *, options: Sequence[str] = ()
+    ) -> Controller:
+        piped = name == "first" and self._fault.kind is Kind.CONTROLLER_CLOSED
+        run = self._stand.start(version, *options, env=env, piped=piped)
         self._runs.append((name, run))
         return run
 
@@ -401,6 +504,7 @@ class _Trial:
         if self._runs:
             first = self._runs[0][1]
             steps.append(lambda: self._damage.repair(first))
+        steps.append(self._damage.clean_up)
         self._over.set()
         steps.append(lambda: self._stand.own_point(""))
         steps.append(self._open)
