@@ -98,6 +98,11 @@ class Controller:
         return Words(code=self.code, outcome=self.outcome, cause=self.cause, message=self.message)
 
     @property
+    def met_a_bug(self) -> bool:
+        """Whether it ended in a way that nobody had thought of."""
+        return "Traceback" in self.said or "a bug in deployer" in self.said
+
+    @property
     def has_begun(self) -> bool:
         """Whether it has said its first word."""
         return self._out.stat().st_size > 0

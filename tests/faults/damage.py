@@ -51,7 +51,7 @@ BY_HAND = {
 }
 DEAF = 7
 """Seconds; deployer asks a systemd that it cannot reach again for 15."""
-THROTTLED = 20.0
+THROTTLED = 15.0
 """Seconds, unless it is repaired before."""
 SHARE = (0.03, 0.27)
 """Seconds for which the processes of a throttled host run, and stand still, in turn."""

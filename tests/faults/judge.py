@@ -5,10 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tests.faults.fault import JUDGED, SPOILED, At, Kind
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from tests.faults.fault import Fault
     from tests.faults.state import State
+
+HARMLESS = {
+    *(Kind.NONE, Kind.FLAPPING, Kind.OPERATOR_START, Kind.OPERATOR_RESTART, Kind.OPERATOR_EDIT),
+    *(Kind.SYSTEMCTL_DEAF, Kind.DAEMON_RELOAD, Kind.DAEMON_REEXEC, Kind.LOCK_HOLDER, Kind.CONTROLLER_CLOSED),
+}
+"""Kinds that may cost a run nothing but time."""
+AFTERWARDS = {*SPOILED, Kind.OPERATOR_STOP}
+"""Kinds after which a host is not as the run left it, if they come after its last look."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +141,33 @@ def judge_words(words: Words, state: State, answer: str, *, old: Version, new: V
         case _:
             wrong = ()
     return tuple(f"it ended with {words}, but {each}" for each in wrong)
+
+
+def is_judged(fault: Fault, outcome: str) -> bool:
+    """Whether, as far as we know, the host is still as it was when a run spoke of it."""
+    if fault.kind is Kind.TWO_CONTROLLERS:
+        return outcome in {"changed", "unchanged"}  # of what failed, the other one may have made a success
+    if fault.kind is Kind.OPERATOR_START:
+        return outcome != "operator_stopped"  # and then it was started
+    if fault.kind in AFTERWARDS and outcome not in {"failed", "unreachable"}:
+        return isinstance(fault.moment, At) and not fault.moment.own and fault.moment.point in JUDGED
+    return True
+
+
+def wanted_codes(fault: Fault, *, first: bool) -> set[int]:
+    """With what a run must end that the fault cannot have disturbed; nothing where it can."""
+    own = isinstance(fault.moment, At) and fault.moment.own
+    if first and (own or fault.alone):
+        return set()  # it was killed
+    undisturbed = {1} if fault.bad else {0}
+    if fault.kind is Kind.TWO_CONTROLLERS:
+        return undisturbed | {5}
+    return undisturbed if fault.kind in HARMLESS else set()
+
+
+def judge_unchanged(outcome: str, odd: Collection[str]) -> tuple[str, ...]:
+    """What a run has overlooked that found nothing to change; `odd`: of the host before and after it."""
+    return tuple(f"the next run said unchanged, but {each}" for each in odd) if outcome == "unchanged" else ()
 
 
 def judge_blame(words: Words, state: State, before: State, wrong: Collection[str]) -> tuple[str, bool]:

@@ -9,15 +9,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults.__main__ import settings
+from tests.faults.fault import Kind, parse_fault
 from tests.faults.judge import (
+    HARMLESS,
     Version,
     Words,
+    is_judged,
     judge_at_rest,
     judge_blame,
     judge_process,
     judge_stopped,
+    judge_unchanged,
     judge_whole,
     judge_words,
+    wanted_codes,
 )
 from tests.faults.stand import GOOD, SERVICE, Stand, build_versions
 from tests.faults.state import State
@@ -218,6 +223,57 @@ def test_a_run_that_blames_a_whole_host_is_told_and_one_that_did_nothing_there_l
     assert ("whole" in said, lies) == (True, False)
     said, lies = judge_blame(blames, WHOLE, WHOLE, ())
     assert ("untouched" in said, lies) == (True, True)
+
+
+def test_a_run_that_finds_nothing_to_change_overlooks_nothing() -> None:
+    assert judge_unchanged("changed", ("the unit is missing",)) == ()
+    assert judge_unchanged("unchanged", ()) == ()
+    assert judge_unchanged("unchanged", ("the unit is missing",)) == (
+        "the next run said unchanged, but the unit is missing",
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome", "judged"),
+    [
+        ("none@0.5/debian12", "changed", True),
+        ("operator-mask@commit.before/debian12", "changed", True),  # its last look must have seen it
+        ("operator-mask@commit.closed/debian12", "changed", False),  # it was true then
+        ("operator-mask@commit.closed/debian12", "failed", True),
+        ("operator-mask@0.5/debian12", "changed", False),  # who knows
+        ("operator-stop@switch.flipped/debian12", "changed", True),
+        ("operator-stop@commit.after/debian12", "changed", False),
+        ("operator-stop@own-revert.begun/debian12", "changed", False),
+        ("operator-start@switch.before/debian12", "changed", True),
+        ("operator-start@commit.after/debian12", "operator_stopped", False),
+        ("two-controllers@0.5/debian12", "changed", True),
+        ("two-controllers@0.5/debian12", "reverted", False),
+    ],
+)
+def test_what_a_run_says_is_held_against_what_is_seen_if_nothing_came_between(
+    fault: str, outcome: str, *, judged: bool
+) -> None:
+    assert is_judged(parse_fault(fault), outcome) is judged
+
+
+@pytest.mark.parametrize("kind", HARMLESS - {Kind.FLAPPING})
+def test_what_is_harmless_costs_no_release(kind: Kind) -> None:
+    assert wanted_codes(parse_fault(f"{kind}@0.5/debian12"), first=True) == {0}
+
+
+@pytest.mark.parametrize(
+    ("fault", "codes"),
+    [
+        ("none@0.5/debian12+bad", {1}),
+        ("flapping@0.5/debian12+bad", {1}),
+        ("two-controllers@0.5/debian12", {0, 5}),
+        ("power-cut@0.5/debian12", set()),
+        ("lock-holder@0.5/debian12+alone", set()),  # dead
+        ("none@own-revert.begun/debian12", set()),
+    ],
+)
+def test_what_must_disturb_no_run_does_not(fault: str, codes: set[int]) -> None:
+    assert wanted_codes(parse_fault(fault), first=True) == codes
 
 
 def test_a_disk_that_takes_no_change_may_be_between_but_the_process_may_not() -> None:

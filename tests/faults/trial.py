@@ -10,14 +10,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tests.faults.damage import BOOTS, CUTS, DEAF, DISKS, READ_ONLY, REPAIRED, Damage
-from tests.faults.fault import CONTROLLER_POINTS, JUDGED, SPOILED, After, At, Fault, Kind
+from tests.faults.fault import CONTROLLER_POINTS, SPOILED, After, At, Fault, Kind
 from tests.faults.judge import (
+    is_judged,
     judge_at_rest,
     judge_blame,
     judge_process,
     judge_stopped,
+    judge_unchanged,
     judge_whole,
     judge_words,
+    wanted_codes,
 )
 from tests.faults.stand import BAD, FLAPPING, PORT
 from tests.faults.state import State
@@ -42,14 +45,6 @@ CONTROLLER = 150.0
 STARTS = 5
 """New, back, new by the second run, back, the next run's."""
 POLL = 0.3
-
-HARMLESS = {
-    *(Kind.NONE, Kind.FLAPPING, Kind.OPERATOR_START, Kind.OPERATOR_RESTART, Kind.OPERATOR_EDIT),
-    *(Kind.SYSTEMCTL_DEAF, Kind.DAEMON_RELOAD, Kind.DAEMON_REEXEC, Kind.LOCK_HOLDER, Kind.CONTROLLER_CLOSED),
-}
-"""Kinds that may cost a run nothing but time."""
-AFTERWARDS = {*SPOILED, Kind.OPERATOR_STOP}
-"""Kinds after which the host is not as the run left it, if they come after its last look."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -266,6 +261,8 @@ class _Trial:
                 first.wait(30)
         else:
             repaired = damaged
+        if fault.kind is Kind.CONTROLLER_HUP and first.wait(self._limit) and self._stand.in_flight:
+            result.broken.append("the run ended by itself, and left the host in the middle")
         wrong = self._settle(first, repaired, strict=True)
         result.recovered = time.monotonic() - damaged
         result.broken += wrong
@@ -328,48 +325,28 @@ class _Trial:
     def _lies(self, name: str, run: Controller, state: State, answer: str) -> list[str]:
         """What a run says that is not so."""
         kind, result, words = self._fault.kind, self._result, run.words
-        moment = self._fault.moment
-        own = isinstance(moment, At) and moment.own
         if name == "first":
             result.first = f"{run.code} {run.outcome}".strip()
         said = f"the {name} run ended with {words}"
         wrong = []
-        if "Traceback" in run.said or "a bug in deployer" in run.said:
-            wrong.append(f"{said}: a bug")
         old, new = self._stand.versions(result.old, result.new)
-        if self._can_be_judged(words.outcome):
-            wrong += [
-                f"the {name} run lies: {each}" for each in judge_words(words, state, answer, old=old, new=new)
-            ]
-            blames, untouched = judge_blame(
-                words, state, self._before, judge_whole(state, answer, (old, new))
-            )
+        if is_judged(self._fault, words.outcome):
+            lies = judge_words(words, state, answer, old=old, new=new)
+            whole = judge_whole(state, answer, (old, new))
+            blames, untouched = judge_blame(words, state, self._before, whole)
             if blames and untouched and kind not in CUTS:
-                wrong.append(f"the {name} run lies: {blames}")
+                lies = (*lies, blames)
             elif blames:
                 result.notes.append(f"the {name} run: {blames}")
+            wrong += [f"the {name} run lies: {each}" for each in lies]
         if run.locked_out != (run.code == 5) and kind is not Kind.CONTROLLER_CLOSED:
             wrong.append(f"{said}, and 5 is the code of a lock that is held")
-        disturbed = self._fault.alone or (own and name == "first")
-        undisturbed = {1} if self._fault.bad else {0}
-        if kind in HARMLESS and not disturbed and run.code not in undisturbed:
-            wrong.append(f"{said}, wanted {min(undisturbed)}")
-        if kind is Kind.TWO_CONTROLLERS and not disturbed and run.code not in undisturbed | {5}:
-            wrong.append(f"{said}, wanted {min(undisturbed)} or 5")
-        if kind is Kind.CONTROLLER_HUP and (run.code or 0) < 0:
+        wanted = wanted_codes(self._fault, first=name == "first")
+        if wanted and words.code not in wanted:
+            wrong.append(f"{said}, wanted {' or '.join(map(str, sorted(wanted)))}")
+        if kind is Kind.CONTROLLER_HUP and words.code < 0:
             wrong.append(f"{said}: it died of the signal")
         return wrong
-
-    def _can_be_judged(self, outcome: str) -> bool:
-        """Whether the host is still as it was when a run spoke of it, as far as we know."""
-        fault = self._fault
-        if fault.kind is Kind.TWO_CONTROLLERS:
-            return outcome in {"changed", "unchanged"}
-        if fault.kind is Kind.OPERATOR_START:
-            return outcome != "operator_stopped"  # and then it was started
-        if fault.kind in AFTERWARDS and outcome not in {"failed", "unreachable"}:
-            return isinstance(fault.moment, At) and not fault.moment.own and fault.moment.point in JUDGED
-        return True
 
     # -- the next run --
 
@@ -415,6 +392,7 @@ class _Trial:
                 break
             time.sleep(POLL)
         result.broken += [f"in the end: {each}" for each in wrong]
+        result.broken += [f"the {name} run met a bug" for name, run in self._runs if run.met_a_bug]
         if result.good:
             stand.version = target
 
@@ -452,7 +430,7 @@ class _Trial:
             if run.outcome == "unchanged":
                 state, answer = self._look()
                 odd += judge_whole(state, answer, self._stand.versions(target))
-                result.broken += [f"the next run said unchanged, but {each}" for each in odd]
+            result.broken += judge_unchanged(run.outcome, odd)
             if run.code == 0:
                 return True
             if not run.locked_out:
