@@ -241,12 +241,15 @@ class Damage:
                 time.sleep(REEXEC_PAUSE)
 
     def _freeze(self, release: Callable[[], None]) -> None:
+        # The controller is to meet a host that stands still; but what it asks of that host itself waits.
+        releasing = threading.Thread(target=release, daemon=True)
         self._host.cgroup.freeze()
         try:
-            release()  # the controller meets a host that stands still
+            releasing.start()
             time.sleep(self._stand.settings.deadline + 2)
         finally:
             self._host.cgroup.thaw()
+        releasing.join(timeout=30)
 
     def _throttle(self) -> None:
         # Quotas of the kernel are in other places on other machines; this is the same to a process.

@@ -22,7 +22,8 @@ evidence() {
   echo "== processes"
   systemd-cgls --no-pager --full
   echo "== log"
-  journalctl --no-pager --quiet --output short-precise --lines 120
+  # Twenty answers a second say nothing that the outage does not.
+  journalctl --no-pager --quiet --output short-precise --lines 5000 | grep -vF '"/health"' | tail -n 200
 }
 
 clear() {
