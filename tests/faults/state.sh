@@ -13,6 +13,12 @@ digest() { # KEY FILE
   sum=$(sha256sum <"$2") && say "$1" "${sum%% *}"
 } 2>/dev/null
 
+place() { # LINK_OF_PROC FILE: where that leads; FILE, if that is it by a mount that was taken away since
+  where=$(readlink "$1")
+  if [ ! -e "$where" ] && [ "$(stat -Lc %d:%i "$1")" = "$(stat -Lc %d:%i "$2")" ]; then where=$2; fi 2>/dev/null
+  printf '%s' "$where"
+}
+
 current=$(readlink "$root/current" 2>/dev/null) || current=
 say current "$current"
 release=$root/$current
@@ -28,8 +34,8 @@ pid=$(systemctl show -p MainPID --value "$service.service")
 if [ "${pid:-0}" != 0 ]; then
   digest process_binary "/proc/$pid/exe"
   # The folder of the release is the working directory, by its real name.
-  say process_folder "$(readlink "/proc/$pid/cwd")"
-  say process_file "$(readlink "/proc/$pid/exe")"
+  say process_folder "$(place "/proc/$pid/cwd" "$release")"
+  say process_file "$(place "/proc/$pid/exe" "$release/$binary")"
   # All that the .env of the current release names, with the values that the process has.
   names=$(sed -n 's/^\([A-Za-z_][A-Za-z0-9_]*\)=.*/\1/p' "$release/.env" 2>/dev/null | tr '\n' '|')
   sum=$(tr '\0' '\n' 2>/dev/null <"/proc/$pid/environ" | grep -E "^(${names%|})=" | LC_ALL=C sort | sha256sum)

@@ -455,8 +455,9 @@ class _Trial:
             time.sleep(0.3)
 
     def _odd(self, target: str) -> tuple[str, ...]:
-        """Why the next run may not say `unchanged` of this host; nothing while somebody still works on it."""
-        if any(run.code is None for _, run in self._runs) or self._stand.in_flight:
+        """Why the next run may not say `unchanged` of this host; nothing while it may change by itself."""
+        at_rest = not self._fault.at_once or (self._fault.kind in SPOILED and not self._fault.alone)
+        if not at_rest or any(run.code is None for _, run in self._runs) or self._stand.in_flight:
             return ()
         state, answer = self._look()
         return judge_whole(state, answer, self._stand.versions(target))
