@@ -16,10 +16,13 @@ undo_files() { # SERVICE: link and unit; the link first, for what cannot be turn
   point revert.installed
 }
 
-was_started() { # SERVICE RELEASE: whether its operator started what was on trial, and not that release
-  init_state "$1" || return 1
-  case $active in inactive | failed) return 1 ;; esac
-  [ "$pid" = 0 ] || [ "$(release_of "$1" "$pid")" != "$2" ]
+must_start() { # SERVICE: whether what is back must be started
+  ! init_was_stopped "$1" || return 1    # a stop that was ordered meanwhile is an order like any other
+  init_state "$1" || [ "$t_start" = yes ] || return 1
+  if [ "$pid" != 0 ] && [ "$(release_of "$1" "$pid")" = "$t_before" ]; then
+    return 1                             # it never ended, and might not start on a host that took no release
+  fi
+  [ "$t_start" = yes ] || case $active in inactive | failed) return 1 ;; esac    # else its operator started what was on trial
 }
 
 undo() { # SERVICE: sets undo_went to ok, or failed when what is back does not start
@@ -31,8 +34,7 @@ undo() { # SERVICE: sets undo_went to ok, or failed when what is back does not s
     undo_went=failed                # somebody deleted it: there is nothing to go back to, so leave what runs
   else
     undo_files "$1"
-    # A stop that was ordered meanwhile is an order like any other.
-    if { [ "$t_start" = yes ] || was_started "$1" "$t_before"; } && ! init_was_stopped "$1"; then
+    if must_start "$1"; then
       init_restart "$1" || case $? in
         2) fail cannot_ask "systemd does not answer, so $1 was not restarted" ;;    # the journal stays open
         *) undo_went=failed ;;
