@@ -30,8 +30,9 @@ check() { # SERVICE KIND RELEASE PID RESTARTS LISTENS
   fi
   runs=$(release_of "$1" "$pid")
   case $runs in '' | "$3") ;; *) fail moved "$1 runs the release $runs" ;; esac
-  who=$(strangers "$1" "$pid" "$6")
+  strangers "$1" "$pid" "$6"
   [ -z "$who" ] || fail stranger "$1 is not what answers: port ${6#*:} belongs to $who"
+  remember_listener "$1" "$pid" "$6"
 }
 
 prune() { # SERVICE BEFORE KEEP: no more than KEEP are left; those that never were good go first, then the oldest

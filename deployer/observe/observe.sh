@@ -65,7 +65,8 @@ tell_process() { # SERVICE PID LISTENS: which release it runs, and whether someb
       */"$1") at=${at#*"/$1/releases/"} at=${at%%[!A-Za-z0-9-]*}; say "$1 runs $at"; break ;;
     esac
   done
-  who=$(strangers "$1" "$2" "$3" "$links")
+  [ "$3" != - ] && ! still_listens "$1" "$2" "$3" "$links" || return 0
+  strangers "$1" "$2" "$3" "$links"
   [ -z "$who" ] || say "$1 stranger $who"
 }
 

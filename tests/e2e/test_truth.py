@@ -262,6 +262,38 @@ def test_a_stranger_that_comes_later_is_seen_too(site: Site) -> None:
     assert "is answered by pid " in run.finished["host1"]["failure"]["message"]
 
 
+# Lets go of its port when it is told to, and lives on.
+LETS_GO = """
+use IO::Socket::INET;
+my $server = IO::Socket::INET->new(Listen => 9, LocalPort => $ENV{PORT}, ReuseAddr => 1) or die $!;
+$SIG{USR1} = sub { close $server };
+while (1) { my $caller = $server->accept or last; close $caller }
+sleep 1000 while 1;
+"""
+
+
+@pytest.mark.parametrize("where", HOSTS)
+def test_a_port_that_a_living_service_let_go_of_is_asked_for_again(site: Site, where: str) -> None:
+    host, name, port = site.lab.hosts[HOSTS[where]], f"lets-go-{where}", 25413
+    listener = script(site, "lets-go", LETS_GO, shell="/usr/bin/perl")  # noqa: S604  no shell is called
+    site.write([listening(name, listener, port)], hosts=where, vars={"v": 1})
+    assert site.run().outcomes == {where: "changed"}
+    pid = str(main_pid(host, name))
+    remembered = shell(host, 'cat "/run/deployer-listeners/$1"; ls -l "/proc/$2/fd"', name, pid)
+    (kept, listens, socket), files = remembered.split("\n", 1)[0].split(), remembered.split("\n", 1)[1]
+    assert (kept, listens) == (f"v4:{port}", pid)
+    assert socket in files
+    assert site.run().outcomes == {where: "unchanged"}
+
+    shell(host, 'kill -USR1 "$3"; setsid perl -e "$1" "$2" >/dev/null 2>&1 &', LISTENER, str(port), pid)
+    eventually(lambda: shell(host, "pgrep -f '^perl -e'", check=False), what="the stranger")
+    run = site.run()
+    shell(host, "pkill -f '^perl -e' || :")
+    assert str(main_pid(host, name)) == pid
+    assert (run.code, run.outcomes) == (4, {where: "failed"})
+    assert "is answered by pid " in run.finished[where]["failure"]["message"]
+
+
 # -- the way back --------------------------------------------------------------------------------------------
 
 
