@@ -45,7 +45,7 @@ def rollback(site: Site, *args: str, **kwargs: Any) -> Run:
 
 
 def assert_serves(host: TestHost, name: str, release: str, version: str, *, crashed: bool = False) -> None:
-    """Everything that the host shows is of that release; `crashed`: another one crashed over and over before."""
+    """Everything that the host shows is of that release; `crashed`: another one crashed all along before."""
     folder = f"/opt/{name}/releases/{release}"
     assert current(host, name) == release
     assert host.read(f"/etc/systemd/system/{name}.service") == host.read(f"{folder}/{name}.service")
