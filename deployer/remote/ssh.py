@@ -31,7 +31,7 @@ from paramiko.auth_handler import AuthOnlyHandler
 from paramiko.common import cMSG_SERVICE_REQUEST, cMSG_USERAUTH_REQUEST
 from paramiko.config import SSHConfig
 from paramiko.pkey import UnknownKeyType
-from paramiko.transport import ServiceRequestingTransport
+from paramiko.transport import ChannelMap, ServiceRequestingTransport
 
 from deployer.background import begin
 from deployer.errors import HostError, LoadError, Problem, UnreachableError
@@ -422,6 +422,7 @@ class _EagerTransport(ServiceRequestingTransport):
         # As OpenSSH, and unlike paramiko, for which it comes last: a third of the others' processor time.
         security = self.get_security_options()
         security.ciphers = sorted(security.ciphers, key=lambda cipher: "gcm" not in cipher)
+        self._channels = _Channels(self)
         self._wants_session = session
         self.session: Future[_Shell] | None = None
 
@@ -443,6 +444,22 @@ class _EagerTransport(ServiceRequestingTransport):
         """What authenticates is on its way."""
         if self._wants_session:
             self.session = begin(lambda: _Shell(channel=self.open_session()))
+
+
+class _Channels(ChannelMap):
+    """The channels of a transport, each of which knows it from the beginning.
+
+    Paramiko enters a channel first and tells it of its transport then; a server that hangs up in between, as
+    one does that refuses a login, made the transport's thread fail and leave everybody waiting.
+    """
+
+    def __init__(self, transport: paramiko.Transport) -> None:
+        super().__init__()
+        self._transport = transport
+
+    def put(self, chanid: int, chan: paramiko.Channel) -> None:
+        chan._set_transport(self._transport)  # type: ignore[attr-defined]  # noqa: SLF001  as paramiko does
+        super().put(chanid, chan)
 
 
 class _EagerAuthentication(AuthOnlyHandler):
