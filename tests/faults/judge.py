@@ -149,6 +149,8 @@ def is_judged(fault: Fault, outcome: str) -> bool:
         return outcome in {"changed", "unchanged"}  # of what failed, the other one may have made a success
     if fault.kind is Kind.OPERATOR_START:
         return outcome != "operator_stopped"  # and then it was started
+    if fault.kind is Kind.OPERATOR_WIPE and fault.bad and outcome == "failed":
+        return False  # wiped before the look, it had no release to go back to
     if fault.kind in AFTERWARDS and outcome not in {"failed", "unreachable"}:
         return isinstance(fault.moment, At) and not fault.moment.own and fault.moment.point in JUDGED
     return True

@@ -246,6 +246,8 @@ def test_a_run_that_finds_nothing_to_change_overlooks_nothing() -> None:
         ("operator-stop@own-revert.begun/debian12", "changed", False),
         ("operator-start@switch.before/debian12", "changed", True),
         ("operator-start@commit.after/debian12", "operator_stopped", False),
+        ("operator-wipe@0.05/debian12+bad", "failed", False),  # with what it could have gone back to
+        ("operator-wipe@0.05/debian12", "failed", True),
         ("two-controllers@0.5/debian12", "changed", True),
         ("two-controllers@0.5/debian12", "reverted", False),
     ],
