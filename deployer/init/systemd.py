@@ -32,8 +32,40 @@ _DEADMAN_PARTS = ("transaction/state.sh", "transaction/undo.sh", "transaction/de
 _OLDEST = 240  # has Type=exec, systemd.service(5)
 _FIRST_UNPRIVILEGED_PORT = 1024
 _NUMBER = re.compile(r"[0-9]{1,18}")
-_LOADING = re.compile(r"LD_.*|GLIBC_TUNABLES|GCONV_PATH|LOCPATH|NLSPATH|MUSL_LOCPATH", re.DOTALL)
-"""Names that make a loader or a libc read code or data before a program begins: ld.so(8), musl's manual."""
+_LOADING = frozenset(
+    [
+        "LD_AUDIT",
+        "LD_ASSUME_KERNEL",
+        "LD_BIND_NOT",
+        "LD_BIND_NOW",
+        "LD_DEBUG",
+        "LD_DEBUG_OUTPUT",
+        "LD_DYNAMIC_WEAK",
+        "LD_HWCAP_MASK",
+        "LD_LIBRARY_PATH",
+        "LD_ORIGIN_PATH",
+        "LD_POINTER_GUARD",
+        "LD_PREFER_MAP_32BIT_EXEC",
+        "LD_PRELOAD",
+        "LD_PROFILE",
+        "LD_PROFILE_OUTPUT",
+        "LD_SHOW_AUXV",
+        "LD_TRACE_LOADED_OBJECTS",
+        "LD_TRACE_PRELINKING",
+        "LD_USE_LOAD_BIAS",
+        "LD_VERBOSE",
+        "LD_WARN",
+        "GLIBC_TUNABLES",
+        "GCONV_PATH",
+        "LOCPATH",
+        "NLSPATH",
+        "MUSL_LOCPATH",
+    ]
+)
+"""Names that make a loader or a libc read code or data before a program begins: ld.so(8), musl's manual.
+
+By name, for LD_SDK_KEY is a secret of LaunchDarkly's, and the unit is everybody's to read.
+"""
 _SAFE_WORD = re.compile(r"[A-Za-z0-9_./:=@,+-]+")
 
 
@@ -86,7 +118,7 @@ def render_unit(service: Service) -> str:
     restart = {"no": "no", "on-failure": "on-failure"}.get(policy.name, "always")
     # Docker's on-failure:0 has no limit.
     limited = bool(policy.max_retries)
-    loading = {name: value for name, value in service.environment if _LOADING.fullmatch(name)}
+    loading = {name: value for name, value in service.environment if name in _LOADING}
     lent = (
         ("/usr/bin/env", *(f"{name}={value.reveal()}" for name, value in loading.items())) if loading else ()
     )

@@ -48,7 +48,8 @@ def test_every_value_stands_for_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["PATH", "LANG", "OLD_PRELOAD", "LD", "TMPDIR", "ld_preload", "MALLOC_ARENA_MAX"]
+    "name",
+    ["PATH", "LANG", "OLD_PRELOAD", "LD", "TMPDIR", "ld_preload", "MALLOC_ARENA_MAX", "LD_SDK_KEY", "LD_"],
 )
 def test_other_names_change_nothing(name: str) -> None:
     assert lines((name, "x")) == lines()
