@@ -15,8 +15,8 @@ from importlib import resources
 
 from deployer import fault
 
-_COMMENT = re.compile(r"^[ \t]*#.*\n", re.MULTILINE)
-"""A line that is one; no string or here-document of these scripts has such a line."""
+_COMMENT = re.compile(r"^[ \t]*#.*\n|[ \t]+# .*$", re.MULTILINE)
+"""A line that is one, or the end of one; no string or here-document of these scripts looks like that."""
 
 HELLO = "deployer-is-here"
 """The first line of a script's output; what comes before it was written by login files or by sudo."""
