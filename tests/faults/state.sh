@@ -29,8 +29,16 @@ if [ -n "$current" ]; then
 fi
 if [ -d "$root" ]; then say folder "$root"; fi
 digest installed_unit "/etc/systemd/system/$service.service"
-systemctl show -p ActiveState,SubState,MainPID,NeedDaemonReload,NRestarts "$service.service"
-pid=$(systemctl show -p MainPID --value "$service.service")
+# systemd hears nobody while it executes itself anew.
+tries=0
+until unit=$(systemctl show -p ActiveState,SubState,MainPID,NeedDaemonReload,NRestarts "$service.service" 2>/dev/null) &&
+  [ -n "$unit" ]; do
+  tries=$((tries + 1))
+  [ "$tries" -lt 50 ] || break
+  sleep 0.1
+done
+printf '%s\n' "$unit"
+pid=$(printf '%s\n' "$unit" | sed -n 's/^MainPID=//p')
 if [ "${pid:-0}" != 0 ]; then
   digest process_binary "/proc/$pid/exe"
   # The folder of the release is the working directory, by its real name.
