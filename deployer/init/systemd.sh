@@ -192,15 +192,35 @@ init_owns() { # SERVICE PID: whether the process is one of the service's
 }
 
 init_main_pid() { # SERVICE: the main process if the service is up, else 0
-  # NRestarts says nothing: a crash between reset-failed and restart of init_restart leaves it at 1.
   init_state "$1" || :
   say "$pid"
 }
 
-init_restart() { # SERVICE: stop what runs, start anew; returns when the main process was executed
-  [ "$fresh" = yes ] || order reset-failed "$1.service" 2>/dev/null || :
-  give_up_at=''
-  until said=$(systemctl restart "$1.service" 2>&1); do
+init_restart() { # SERVICE [anyway]: stop what runs, start anew; returns when the main process was executed
+  # 2: systemd does not answer; 3: its operator ordered a stop first, which stands unless it is to start anyway.
+  crashes=no
+  if [ "$fresh" = no ]; then
+    init_state "$1" || return 2
+    case "$active $restarts" in
+      "active 0" | "inactive 0") ;;
+      *) crashes=yes; order reset-failed "$1.service" 2>/dev/null || : ;;
+    esac
+  fi
+  init_start_anew "$@" || return
+  # An automatic restart that began after reset-failed was counted, and says nothing of what runs now.
+  if [ "$crashes" = yes ] && init_state "$1" && [ "$active" = active ] && [ "$restarts" != 0 ]; then
+    order reset-failed "$1.service" 2>/dev/null || :
+  fi
+}
+
+init_start_anew() { # SERVICE [anyway]
+  give_up_at='' mode=fail    # a stop that waits to be carried out is not replaced
+  [ "${2:-}" != anyway ] || mode=replace
+  until said=$(systemctl restart --job-mode="$mode" "$1.service" 2>&1); do
+    case $said in
+      *"($1.service has 'stop' job queued"*) init_await_stop "$1"; return ;;
+      *" is destructive"*) mode=replace; continue ;;
+    esac
     if answered "$said"; then printf '%s\n' "$said" >&2; return 1; fi
     # It was not heard, or its answer was lost; once more would cost what it has started.
     while may_ask_again; do
@@ -217,6 +237,22 @@ init_restart() { # SERVICE: stop what runs, start anew; returns when the main pr
     read -r up _ </proc/uptime
     [ "${up%.*}" -lt "$give_up_at" ] || { printf '%s\n' "$said" >&2; return 2; }
   done
+}
+
+init_await_stop() { # SERVICE, which has a stop to carry out: 3 when it is known to be its operator's, 1 if it is not
+  looks=0
+  until init_was_stopped "$1"; do    # its hook remembers it before any process is signalled
+    looks=$((looks + 1))
+    init_state "$1" || return 2
+    case $active in inactive | failed) looks=$unheard ;; esac
+    if [ "$looks" -ge "$unheard" ]; then
+      ! init_was_stopped "$1" || break
+      echo "$1 is being stopped, and not by its operator" >&2
+      return 1
+    fi
+    sleep 0.2
+  done
+  return 3
 }
 
 init_stop() { # SERVICE: stop it and keep it from starting at boot; not the operator's order, so not remembered

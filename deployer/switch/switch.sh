@@ -45,8 +45,9 @@ if [ "$kind" != start ]; then
     ln -sfn "releases/$before" "$root/.current.before" || fail cannot_write "cannot make $root/.current.before"
     init_keep "$service" "$root/releases/$before/$service.service" "$unit" || fail cannot_write "cannot keep the unit"
   fi
-  journaled=$start
-  open_transaction "$service" "$kind" "$before" "$release" "$start" || fail cannot_write "cannot write the journal"
+  init_state "$service" || fail cannot_ask "systemd does not answer, so nothing was switched"
+  main=$pid journaled=$start
+  open_transaction "$service" "$kind" "$before" "$release" "$start" "$main" || fail cannot_write "cannot write the journal"
   point switch.journaled
   init_arm "$service" || fail cannot_arm "cannot start the watch that would put $before back"
   point switch.armed
@@ -56,15 +57,19 @@ point switch.installed
 make_current "$service" "$release"
 point switch.flipped
 decide    # once more, for until here only files were changed
-say "start $start"
 if [ "$start" = yes ]; then
   if [ "$kind" != start ] && [ "$journaled" = no ]; then
-    open_transaction "$service" "$kind" "$before" "$release" yes || fail cannot_write "cannot write the journal"
+    open_transaction "$service" "$kind" "$before" "$release" yes "$main" || fail cannot_write "cannot write the journal"
   fi
-  if ! init_restart "$service"; then
-    { [ "$asked" != anyway ] && init_was_stopped "$service"; } || fail start_failed "the service does not start"
-    fail operator_stopped "its operator stopped it while it was started"
-  fi
+  init_restart "$service" "$asked" || case $? in
+    2) fail cannot_ask "systemd does not answer, so the service was not restarted" ;;
+    3) start=no ;;
+    *)
+      { [ "$asked" != anyway ] && init_was_stopped "$service"; } || fail start_failed "the service does not start"
+      fail operator_stopped "its operator stopped it while it was started"
+      ;;
+  esac
 fi
+say "start $start"
 point switch.restarted
 init_show "$service"

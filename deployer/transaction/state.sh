@@ -95,7 +95,7 @@ free_lock() { # SERVICE RUN: if it is that run's
 }
 
 read_transaction() { # SERVICE: the open one as t_*; false if there is none
-  t_run='' t_by='' t_kind='' t_before=- t_after='' t_start=no
+  t_run='' t_by='' t_kind='' t_before=- t_after='' t_start=no t_main=''
   [ -r "$state/$1/transaction" ] || return 1
   read -r line <"$state/$1/transaction"
   for word in $line; do
@@ -106,12 +106,13 @@ read_transaction() { # SERVICE: the open one as t_*; false if there is none
       before=*) t_before=${word#*=} ;;
       after=*) t_after=${word#*=} ;;
       start=*) t_start=${word#*=} ;;
+      main=*) t_main=${word#*=} ;;
     esac
   done
 }
 
-open_transaction() { # SERVICE KIND BEFORE AFTER START
-  t_line="run=$run by=$by kind=$2 before=$3 after=$4 start=$5 deadline=$lease"
+open_transaction() { # SERVICE KIND BEFORE AFTER START MAIN: MAIN: the main process that it found, or 0
+  t_line="run=$run by=$by kind=$2 before=$3 after=$4 start=$5 main=$6 deadline=$lease"
   (umask 077 && say "$t_line" >"$state/$1/transaction.new") && replace "$state/$1/transaction"
 }
 

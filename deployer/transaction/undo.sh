@@ -19,9 +19,9 @@ undo_files() { # SERVICE: link and unit; the link first, for what cannot be turn
 must_start() { # SERVICE: whether what is back must be started
   ! init_was_stopped "$1" || return 1    # a stop that was ordered meanwhile is an order like any other
   init_state "$1" || [ "$t_start" = yes ] || return 1
-  if [ "$pid" != 0 ] && [ "$(release_of "$1" "$pid")" = "$t_before" ]; then
-    return 1                             # it never ended, and might not start on a host that took no release
-  fi
+  # What never ended might not start again on a host that took no release; what systemd started since may have the
+  # unit of one release and the files of the other.
+  if [ "$pid" != 0 ] && [ "$pid" = "$t_main" ] && [ "$(release_of "$1" "$pid")" = "$t_before" ]; then return 1; fi
   [ "$t_start" = yes ] || case $active in inactive | failed) return 1 ;; esac    # else its operator started what was on trial
 }
 
@@ -37,6 +37,7 @@ undo() { # SERVICE: sets undo_went to ok, or failed when what is back does not s
     if must_start "$1"; then
       init_restart "$1" || case $? in
         2) fail cannot_ask "systemd does not answer, so $1 was not restarted" ;;    # the journal stays open
+        3) ;;                       # its operator stopped it, which stands
         *) undo_went=failed ;;
       esac
     fi

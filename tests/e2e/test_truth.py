@@ -143,6 +143,79 @@ def test_a_stop_is_heard_until_the_restart_itself(site: Site, point: str) -> Non
     assert (environ(host, name)["V"], runs(host, name)) == ("2", current(host, name))
 
 
+# The stop is ordered, and its hook takes a second before it remembers that.
+SLOW_STOP = """
+mkdir "/run/systemd/system/$1.service.d"
+hook=/usr/local/libexec/unless-stopped
+printf '%s\\n' '[Service]' ExecStop= 'ExecStop=/bin/sleep 1' "ExecStop=-+$hook stop %n" \\
+  >"/run/systemd/system/$1.service.d/slow.conf"
+systemctl daemon-reload
+systemctl stop --no-block "$1"
+rm -r "$2" "/run/systemd/system/$1.service.d"
+"""
+
+
+@pytest.mark.parametrize("where", HOSTS)
+def test_a_stop_that_waits_to_be_carried_out_is_no_less_an_order(site: Site, where: str) -> None:
+    host, name = site.lab.hosts[HOSTS[where]], f"stopping-{where}"
+    deploy(site, version(name, sleeper(site)), hosts=where)
+    with LiveRun(site, "-e", "v=2", env={"DEPLOYER_FAULT_POINT": "switch.flipped"}) as run:
+        eventually(lambda: exists(host, HOST_POINT), seconds=60, what="the point")
+        shell(host, SLOW_STOP, name, HOST_POINT)
+        ended = run.end()
+    assert (ended.code, ended.outcomes) == (0, {where: "operator_stopped"})
+    assert active(host, name) == "inactive"
+    assert exists(host, f"/var/lib/unless-stopped/{name}.service")
+    assert b"V=2" in host.read(f"/opt/{name}/current/.env")
+
+
+def test_a_stop_that_waits_is_heard_on_the_way_back_too(site: Site) -> None:
+    host, name = site.lab.hosts[0], "stopping-back"
+    check = {"test": ["CMD", "/usr/bin/test", "v{{ v }}", "=", "v1"], "interval": "100ms", "retries": 1}
+    deploy(site, task(name, sleeper(site), environment={"V": "{{ v }}"}, healthcheck=check))
+    with LiveRun(site, "-e", "v=2", env={"DEPLOYER_FAULT_POINT": "revert.installed"}) as run:
+        eventually(lambda: exists(host, HOST_POINT), seconds=60, what="the point")
+        shell(host, SLOW_STOP, name, HOST_POINT)
+        ended = run.end()
+    assert (ended.code, ended.outcomes) == (1, {"host1": "reverted"})
+    assert active(host, name) == "inactive"
+    assert exists(host, f"/var/lib/unless-stopped/{name}.service")
+    assert b"V=1" in host.read(f"/opt/{name}/current/.env")
+
+
+@pytest.mark.parametrize("where", HOSTS)
+@pytest.mark.parametrize("point", ["revert.begun", "revert.flipped", "revert.installed"])
+def test_what_is_back_runs_by_its_own_unit_whenever_the_bad_one_crashes(
+    site: Site, point: str, where: str
+) -> None:
+    host, name = site.lab.hosts[HOSTS[where]], f"crashing-at-{point.rpartition('.')[2]}-{where}"
+    test = ["CMD", "/usr/bin/test", "v{{ v }}", "=", "v1"]
+    check = {"test": test, "interval": "100ms", "retries": 1, "start_period": "0s"}
+    tell = script(site, name, "echo $V $1 $2 >$STATE_DIRECTORY/said; exec sleep infinity")
+    keys = {"command": ["by the unit of", "{{ v }}"], "environment": {"V": "{{ v }}"}}
+    deploy(site, task(name, tell, healthcheck=check, **keys), hosts=where)
+    with LiveRun(site, "-e", "v=2", env={"DEPLOYER_FAULT_POINT": point}) as run:
+        eventually(lambda: exists(host, HOST_POINT), seconds=60, what="the point")
+        bad = main_pid(host, name)
+        shell(host, 'kill -KILL "$1"', str(bad))
+        eventually(lambda: main_pid(host, name) not in {0, bad}, what="systemd's own restart")
+        shell(host, 'rm "$1"', HOST_POINT)
+        ended = run.end()
+    assert (ended.code, ended.outcomes) == (1, {where: "reverted"})
+    assert shell(host, 'cat "/var/lib/$1/said"', name) == "1 by the unit of 1\n"
+    assert (unit(host, name)["NRestarts"], runs(host, name)) == ("0", current(host, name))
+
+
+def test_start_means_start_whatever_waits(site: Site) -> None:
+    host, name = site.lab.hosts[0], "stopping-anyway"
+    deploy(site, version(name, sleeper(site)))
+    with LiveRun(site, "-e", "v=2", "--start", env={"DEPLOYER_FAULT_POINT": "switch.flipped"}) as run:
+        eventually(lambda: exists(host, HOST_POINT), seconds=60, what="the point")
+        shell(host, SLOW_STOP, name, HOST_POINT)
+        assert run.end().outcomes == {"host1": "changed"}
+    assert environ(host, name)["V"] == "2"
+
+
 @pytest.mark.parametrize("point", [*SWITCHING, "switch.restarted"])
 @pytest.mark.parametrize("good", [True, False])
 def test_a_start_is_heard_until_the_commit(site: Site, point: str, good: bool) -> None:  # noqa: FBT001

@@ -113,7 +113,8 @@ class Place:
 
     def open(self, run: str = "run1", *, before: str = "r1", after: str = "r2") -> None:
         """Write the journal of a deploy that is under way."""
-        line = f"run={run} by=anna@laptop kind=deploy before={before} after={after} start=yes deadline=60\n"
+        change = f"kind=deploy before={before} after={after} start=yes main=0"
+        line = f"run={run} by=anna@laptop {change} deadline=60\n"
         self.transaction.write_text(line)
 
     def observe(self, also: str = "nothing") -> ServiceObservation:
@@ -487,7 +488,7 @@ def test_a_line_that_a_power_cut_tore_does_not_take_the_next_with_it(place: Plac
 FULL = (
     "mkdir -p /var/lib/deployer; mount -t tmpfs -o size=16k tmpfs /var/lib/deployer; "
     "mkdir -p /var/lib/deployer/app/unproven; "
-    "echo 'run=run1 by=anna@laptop kind=deploy before=r1 after=r2 start=yes deadline=60'"
+    "echo 'run=run1 by=anna@laptop kind=deploy before=r1 after=r2 start=yes main=0 deadline=60'"
     " >/var/lib/deployer/app/transaction; echo staged >/var/lib/deployer/app/unproven/r2; "
     ": >/var/lib/deployer/app/mutex; cat /dev/zero >/var/lib/deployer/fill 2>/dev/null || :"
 )
