@@ -25,8 +25,12 @@ class FreshLab(Protocol):
 
 
 def pytest_configure() -> None:
-    """A shell starts what it runs in the background with SIGINT ignored, and our Ctrl-C would be, too."""
+    """A shell starts what it runs in the background with SIGINT ignored, and our Ctrl-C would be, too.
+
+    So does nohup with SIGHUP.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

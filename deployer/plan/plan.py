@@ -236,12 +236,18 @@ def _content_changes(
     env = observation.files.get(f"{folder}/.env")
     if env is None or not env.holds(files.env.reveal()):
         changes.append(Change(kind="env", detail="environment"))
-    elif (env.mode, env.owner) != ("640", "root"):
-        changes.append(Change(kind="env", detail=f"mode of .env {env.mode} {env.owner} -> 640 root"))
+    elif (env.mode, env.owner) != ("640", "root") or not _is_private(env.group, service.user):
+        found = f"{env.mode} {env.owner}:{env.group}"
+        changes.append(Change(kind="env", detail=f"mode of .env {found} -> 640 root:{service.user}"))
     unit = observation.files.get(init.unit_path(service.name))
     if unit is None or not unit.holds(files.unit):
         changes.append(Change(kind="unit", detail="unit"))
     return changes
+
+
+def _is_private(group: str, user: str) -> bool:
+    """Whether it is a group that `private_group` of stage.sh gives .env to."""
+    return user == "root" or group in {user, f"deployer-{user}"}
 
 
 def _state_changes(

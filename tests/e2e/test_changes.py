@@ -154,6 +154,10 @@ def give_env_away(host: TestHost, name: str) -> None:
     shell(host, f"chown nobody /opt/{name}/current/.env")
 
 
+def give_env_to_a_group(host: TestHost, name: str) -> None:
+    shell(host, f"chgrp users /opt/{name}/current/.env")
+
+
 def replace_binary(host: TestHost, name: str) -> None:
     shell(host, f"cd /opt/{name}/current && echo '#!/bin/false' >new && chmod 755 new && mv new idler")
 
@@ -168,6 +172,7 @@ DRIFTS: tuple[Callable[[TestHost, str], None], ...] = (
     edit_env,
     open_env_to_all,
     give_env_away,
+    give_env_to_a_group,
     replace_binary,
     edit_binary_in_place,
 )

@@ -85,12 +85,25 @@ def test_what_differs_needs_a_new_release(files: dict[str, File | None], kind: s
     assert (found.stage, found.start, found.release, found.previous) == (True, True, NEW, RELEASE)
 
 
-@pytest.mark.parametrize(("mode", "owner"), [("644", "root"), ("640", "app"), ("600", "root")])
-def test_an_env_file_that_others_can_read_or_write_is_made_anew(mode: str, owner: str) -> None:
+@pytest.mark.parametrize(
+    ("mode", "owner", "group"),
+    [
+        *(("644", "root", "app"), ("640", "app", "app"), ("600", "root", "app")),
+        *(("640", "root", "users"), ("640", "root", "deployer-other"), ("640", "root", "root")),
+    ],
+)
+def test_an_env_file_that_others_can_read_or_write_is_made_anew(mode: str, owner: str, group: str) -> None:
     right = make_files(make_service())[ENV]
-    found = plan(make_observation(files=but({ENV: replace(right, mode=mode, owner=owner)})))
-    assert [change.detail for change in found.changes] == [f"mode of .env {mode} {owner} -> 640 root"]
+    found = plan(make_observation(files=but({ENV: replace(right, mode=mode, owner=owner, group=group)})))
+    wanted = f"mode of .env {mode} {owner}:{group} -> 640 root:app"
+    assert [change.detail for change in found.changes] == [wanted]
     assert found.stage
+
+
+@pytest.mark.parametrize("group", ["app", "deployer-app"])
+def test_the_group_of_an_env_file_is_the_services_own(group: str) -> None:
+    right = make_files(make_service())[ENV]
+    assert plan(make_observation(files=but({ENV: replace(right, group=group)}))).changes == ()
 
 
 def test_a_change_of_the_environment_names_no_value() -> None:
