@@ -113,7 +113,7 @@ def deployed(service: Service, **properties: object) -> str:
         *(f"{file.digest}  {path}" for path, file in files.items()),
         "= stat",
         f"777 root root 9 /opt/app/current '/opt/app/current' -> 'releases/{RELEASE}'",
-        *(f"{file.mode} {file.owner} x 9 {path} '{path}'" for path, file in files.items()),
+        *(f"{file.mode} {file.owner} {file.group} 9 {path} '{path}'" for path, file in files.items()),
         "= units",
         unit(FragmentPath="/etc/systemd/system/app.service", **properties),
     ]
