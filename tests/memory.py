@@ -57,7 +57,7 @@ def unit(**properties: object) -> str:
 
 def switched(args: tuple[str, ...]) -> str:
     """The reply of switch.sh."""
-    return f"start {'yes' if args[9] in {'yes', 'anyway'} else 'no'}\n{unit()}"
+    return f"start {'yes' if args[9] == 'anyway' else args[9]}\n{unit()}"
 
 
 def state(**properties: object) -> str:
@@ -121,12 +121,18 @@ class MemoryHost:
             "switch": switched,
             "status": state(),
             "revert": f"undone\n= state\n{unit()}= about\n",
+            "stage": "staged r1\n",
+            "lock": "locked\n",
+            "commit": "committed\n",
+            "withdraw": "withdrawn\n",
         }
         says = {**usual, **self.says}.get(name, "fine\n")
         said = says(args) if callable(says) else says
         if isinstance(said, Exception):
             raise said
-        return said if isinstance(said, Reply) else Reply(status=0, stdout=said, stderr="")
+        if isinstance(said, Reply):
+            return said
+        return Reply(status=int(said.split(maxsplit=1)[:1] == ["failed"]), stdout=said, stderr="")
 
     def expect(self, runs: int) -> None:
         """Nothing takes time here."""

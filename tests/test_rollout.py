@@ -285,6 +285,36 @@ def test_a_release_that_fails_is_taken_back(fleet: Fleet, says: dict[str, str], 
     assert arguments[7] == RELEASE
 
 
+@pytest.mark.parametrize("stage", ["stage", "switch", "commit"])
+def test_silence_is_no_success(fleet: Fleet, stage: str) -> None:
+    host = fleet.host("web1")
+    host.says |= {"observe": upgraded(fleet), stage: ""}
+    outcome = dict(fleet.run())["web1"]
+    assert isinstance(outcome, Failed if stage == "stage" else Reverted)
+    assert outcome.failure.cause == ("script_failed" if stage == "switch" else "bad_answer")
+
+
+def test_a_lock_that_nobody_confirmed_is_none(fleet: Fleet) -> None:
+    host = fleet.host("web1")
+    failed = deployed(fleet.service).replace("ActiveState=active", "ActiveState=failed")
+    host.says |= {"observe": failed, "lock": ""}
+    outcome = dict(fleet.run())["web1"]
+    assert isinstance(outcome, Failed)
+    assert (outcome.failure.cause, "switch" in host.names()) == ("bad_answer", False)
+
+
+@pytest.mark.parametrize(
+    "said", ["", "undone\n", "undone\n= state\n= about\n", f"= state\n{unit()}= about\n"]
+)
+def test_going_back_is_no_success_while_nothing_is_known_of_what_runs(fleet: Fleet, said: str) -> None:
+    host = fleet.host("web1")
+    host.says |= {"observe": upgraded(fleet), "switch": "failed start_failed it died\n", "revert": said}
+    outcome = dict(fleet.run())["web1"]
+    assert isinstance(outcome, Failed)
+    assert outcome.needs_person
+    assert "going back failed" in outcome.failure.message
+
+
 def test_a_release_that_does_not_get_healthy_is_taken_back_with_its_evidence(fleet: Fleet) -> None:
     host = fleet.host("web1")
     host.says["observe"] = upgraded(fleet)

@@ -60,7 +60,7 @@ def commit(remote: Remote, host: str, switched: Sequence[Switched], *, owner: Ow
     fault.point("commit.before")
     reply = remote.run(read_script(*_SCRIPT), (*owner.args, *words), timeout=60)
     try:
-        fields(reply, what="committing the release")
+        fields(reply, what="committing the release", done={"committed"})
     except HostError as error:
         name, _, said = error.message.partition(" ")  # commit.sh begins with the one that fell
         if name in words:

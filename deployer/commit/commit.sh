@@ -35,27 +35,6 @@ check() { # SERVICE KIND RELEASE PID RESTARTS LISTENS
   remember_listener "$1" "$pid" "$6"
 }
 
-prune() { # SERVICE BEFORE KEEP: no more than KEEP are left; those that never were good go first, then the oldest
-  service=$1 previous=$2 keep=$3 root=/opt/$1
-  set -- "$root"/releases/*/
-  left=$#
-  [ "$left" -gt "$keep" ] || return 0
-  current=$(readlink "$root/current")
-  current=${current##*/}
-  for proof in unproven good; do
-    for old; do # releases sort by the time they were made
-      [ "$left" -gt "$keep" ] || return 0
-      old=${old%/}
-      old=${old##*/}
-      case $old in "$current" | "$previous" | '*') continue ;; esac
-      [ -d "$root/releases/$old" ] || continue
-      [ "$proof" = good ] || [ -e "$state/$service/unproven/$old" ] || continue
-      rm -rf "${root:?}/releases/$old" "$state/$service/unproven/$old"
-      left=$((left - 1))
-    done
-  done
-}
-
 finish() ( # SERVICE KIND RELEASE BEFORE PID RESTARTS LISTENS KEEP
   enter "$1"
   check "$1" "$2" "$3" "$5" "$6" "$7"

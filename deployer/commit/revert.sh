@@ -1,12 +1,12 @@
 # shellcheck shell=sh
 # revert.sh - the release failed: put back what its transaction found, and say how it stands.
 #
-#   revert.sh RUN BY PID FROM LEASE SERVICE FAILED BEFORE
+#   revert.sh RUN BY PID FROM LEASE SERVICE FAILED BEFORE KEEP
 #     The lock stays this run's: whether what is back is well must be seen before another run may touch it.
 #     says `undone`; or `committed`, `put_back`, `untouched` when there was no transaction left to undo
 owner "$@"
 shift 5
-service=$1 failed=$2 before=$3
+service=$1 failed=$2 before=$3 keep=$4
 
 enter "$service"
 current=$(readlink "/opt/$service/current")
@@ -14,6 +14,7 @@ if read_transaction "$service" && [ "$t_run" = "$run" ]; then
   mark "$service" "$failed" failed
   undo "$service"
   undone "$service" "$by" found=failure
+  prune "$service" "$before" "$keep"    # else one bad build after the other would fill the disk
   [ "$undo_went" = ok ] || fail start_failed "the previous release is gone, or does not start"
   say undone
 elif [ "${current##*/}" = "$failed" ] && [ ! -e "$state/$service/unproven/$failed" ]; then
@@ -25,6 +26,6 @@ else
 fi
 init_marks "$service"
 say "= state"
-init_show "$service"
+init_show "$service" || fail cannot_ask "$service is back, but systemd does not say whether it runs"
 say "= about"
 [ "$before" = - ] || cat "/opt/$service/releases/$before/release.json"

@@ -29,5 +29,5 @@ def withdraw(remote: Remote, host: str, plan: ServicePlan, *, owner: Owner, emit
     emit(StageStarted(host=host, stage="revert", service=service.name))
     args = (*owner.args, service.name, plan.release)
     reply = remote.run(read_script(*_SCRIPT), args, timeout=60 + service.stop_grace_period)
-    fields(reply, what="stopping the first release")
+    fields(reply, what="stopping the first release", done={"withdrawn"})
     emit(ReleaseReverted(host=host, service=service.name, release=plan.release, to=""))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from deployer.desired import Service
     from deployer.secret import Secret
 
-_LONGEST = 1e6  # seconds of anything in a health check
+_LONGEST = 86_400  # seconds in which a health check that a host remembers must be through
 _STAMP = "%Y%m%dT%H%M%SZ"
 
 
@@ -107,13 +107,16 @@ def _check_numbers(facts: Any) -> None:
         raise ValueError
     if not (facts["interval"] and facts["timeout"] and facts["start_interval"]):
         raise ValueError
+    tries = facts["retries"] * (facts["interval"] + facts["timeout"])
+    if facts["start_period"] + tries + facts["stay_up"] > _LONGEST:
+        raise ValueError
 
 
 def _check_test(kind: Any, test: Any) -> None:
     """Raises ValueError if a playbook could not say that."""
     if kind == "exec":
         words = test["argv"]
-        sound = bool(words) and all(isinstance(word, str) and "\0" not in word for word in words)
+        sound = bool(words) and all(isinstance(word, str) and b"\0" not in word.encode() for word in words)
     else:
         host, port = test["host"], test["port"]
         sound = isinstance(host, str) and re.fullmatch(r"[A-Za-z0-9._:%-]{1,255}", host) is not None

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 from deployer.errors import HostError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 _SHOWN = 200  # characters of what cannot be read
+_LINES = 100_000  # of a reply; each is an object of its own here
 _CAUSE = re.compile("[a-z][a-z_]{1,40}")
 
 
@@ -102,25 +103,32 @@ def reading(what: str) -> Iterator[None]:
         raise HostError("bad_answer", message, hint=hint) from None
 
 
-def fields(reply: Reply, *, what: str) -> list[list[str]]:
-    """The reply's lines, split into words; a `failed CAUSE MESSAGE` line or a bad exit status is raised.
+def fields(reply: Reply, *, what: str, done: Collection[str] = ()) -> list[list[str]]:
+    """The reply's lines, split into words.
+
+    A script that fails ends with a line `failed CAUSE MESSAGE` and an exit status; that is raised.  Only the
+    last line counts, for others may be what a file says.  `done`: words of which a script says one, at the
+    beginning of a line, when it has done its work; silence is no success.
 
     Raises:
-        HostError: with the script's own cause and message, and the last line of stderr as detail.
+        HostError: with the script's own cause and message, and the last line of stderr as detail;
+            `bad_answer` if none of `done` was said.
 
     """
-    lines = [line.split(" ") for line in _lines(reply.stdout)]
-    for line in lines:
-        if line[0] == "failed":
-            detail = telling_line(reply.stderr)
-            cause, message = line[1] if len(line) > 1 else "", " ".join(line[2:])
-            if not _CAUSE.fullmatch(cause):
-                cause, message = "bad_answer", f"{what} failed, and the host gave no cause"
-            raise HostError(cause, message + (f": {detail}" if detail else ""))
+    lines = _lines(reply.stdout)
     if reply.status != 0:
-        detail = telling_line(reply.stderr) or f"exit status {reply.status}"
-        raise HostError("script_failed", f"{what} failed: {detail}")
-    return lines
+        detail = telling_line(reply.stderr)
+        word, _, rest = (lines or [""])[-1].partition(" ")
+        if word != "failed":
+            raise HostError("script_failed", f"{what} failed: {detail or f'exit status {reply.status}'}")
+        cause, _, message = rest.partition(" ")
+        if not _CAUSE.fullmatch(cause):
+            cause, message = "bad_answer", f"{what} failed, and the host gave no cause"
+        raise HostError(cause, message + (f": {detail}" if detail else ""))
+    words = [line.split(" ") for line in lines]
+    if done and not any(line[0] in done for line in words):
+        raise HostError("bad_answer", f"{what}: the host did not say that it was done")
+    return words
 
 
 def sections(stdout: str) -> dict[str, list[str]]:
@@ -138,6 +146,8 @@ def sections(stdout: str) -> dict[str, list[str]]:
 
 def _lines(text: str) -> list[str]:
     """As a script ended them; str.splitlines ends one at U+2028 and others too, in the middle of a log."""
+    if text.count("\n") > _LINES:
+        raise HostError("bad_answer", f"the host said more than {_LINES} lines")
     return text.removesuffix("\n").split("\n") if text else []
 
 

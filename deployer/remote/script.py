@@ -25,7 +25,8 @@ _BOOT = (
     "LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export LC_ALL PATH; "
     # The first line is the script's length, and what to say after it; `read` takes no byte beyond it (POSIX).
     f'echo {HELLO}; while read -r size end; do text=$(dd bs="$size" count=1 iflag=fullblock 2>/dev/null); '
-    '[ "$end" ] || { eval "$text"; exit; }; (eval "${text:?}") </dev/null || exit; echo; echo "$end"; done'
+    ': "${text:?}"; [ "$end" ] || { eval "$text"; exit; }; (eval "$text") </dev/null || exit; '
+    'echo; echo "$end"; done'
 )
 
 BOOT_COMMAND = f"sh -c {shlex.quote(_BOOT)} deployer"

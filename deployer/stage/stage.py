@@ -119,6 +119,6 @@ def _args(plan: ServicePlan, encoding: Encoding, breaking: str) -> tuple[str, ..
 def _send(remote: Remote, service: str, args: tuple[str, ...], stdin: Iterable[memoryview] | None) -> None:
     reply = remote.run(read_script(*_SCRIPT), args, stdin=stdin, timeout=_SECONDS)
     try:
-        fields(reply, what="staging the release")
+        fields(reply, what="staging the release", done={"staged"})
     except HostError as error:
         raise translate(error, service) from None

@@ -133,7 +133,7 @@ def take_locks(
         args = (*owner.args, name, plan.seal, breaking.get(name, "-"), plan.release)
         reply = remote.run(read_script(*_LOCK), args, timeout=60)
         try:
-            fields(reply, what="taking the lock")
+            fields(reply, what="taking the lock", done={"locked"})
         except HostError as error:
             raise translate(error, name) from None
         about[name] = "\n".join(sections(reply.stdout).get(f"about {name}", ()))

@@ -6,6 +6,7 @@ owner "$@"
 shift 5
 while [ $# -gt 0 ]; do
   (enter "$1" && take_lock "$1" "$2" "$3") || exit 1
+  say "locked $1"
   say "= about $1"
   [ ! -r "/opt/$1/releases/$4/release.json" ] || cat "/opt/$1/releases/$4/release.json"
   shift 4

@@ -56,7 +56,9 @@ def resolve(remote: Remote, owner: Owner, service: str, *, breaking: str) -> boo
     """
     reply = remote.run(read_script(*_SCRIPT), (owner.by, service, breaking), timeout=150)
     try:
-        lines = fields(reply, what="putting back what an earlier run left unfinished")
+        lines = fields(
+            reply, what="putting back what an earlier run left unfinished", done={"resolved", "gone"}
+        )
     except HostError as error:
         raise translate(error, service) from None
     return any(line[0] == "resolved" for line in lines)

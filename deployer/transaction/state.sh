@@ -138,3 +138,24 @@ mark() { # SERVICE RELEASE WORD: staged or failed; until it is committed
   [ -d "$state/$1/unproven" ] || mkdir -p "$state/$1/unproven" || return 1
   say "$3" >"$state/$1/unproven/$2" && durable "$state/$1/unproven/$2" "$state/$1/unproven"
 }
+
+prune() { # SERVICE BEFORE KEEP: no more than KEEP are left; those that never were good go first, then the oldest
+  service=$1 previous=$2 keep=$3 root=/opt/$1
+  set -- "$root"/releases/*/
+  left=$#
+  [ "$left" -gt "$keep" ] || return 0
+  current=$(readlink "$root/current")
+  current=${current##*/}
+  for proof in unproven good; do
+    for old; do # releases sort by the time they were made
+      [ "$left" -gt "$keep" ] || return 0
+      old=${old%/}
+      old=${old##*/}
+      case $old in "$current" | "$previous" | '*') continue ;; esac
+      [ -d "$root/releases/$old" ] || continue
+      [ "$proof" = good ] || [ -e "$state/$service/unproven/$old" ] || continue
+      rm -rf "${root:?}/releases/$old" "$state/$service/unproven/$old"
+      left=$((left - 1))
+    done
+  done
+}

@@ -27,6 +27,7 @@ _NO_TOOL = 99
 _SLACK = 10.0  # seconds an exec may take beyond the test's own timeout
 _HTTP_HEAD = re.compile(r"HTTP/\d(?:\.\d)? (\d{3})")
 _GOOD = range(200, 400)
+_STATUS = re.compile("[0-9]{1,3}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +85,7 @@ class Prober:
                 args = ("exec", seconds, self._service.name, self._service.user, *test.argv)
         reply = self._remote.run(read_script(*_SCRIPT), args, timeout=timeout + _SLACK)
         output, _, end = reply.stdout.rpartition("exit ")
-        status = int(end) if end.strip().isdigit() else -1
+        status = int(end) if _STATUS.fullmatch(end.strip()) else -1
         if status == _NO_TOOL and not isinstance(test, ExecTest):
             message = "the server forbids TCP forwarding and the host has no tool to test with"
             raise HostError("no_probe", message, hint="allow AllowTcpForwarding local, or install curl there")

@@ -141,3 +141,20 @@ def test_only_a_newline_ends_a_line_so_no_log_can_begin_a_section(end: str) -> N
     reply = f"= state\nActiveState=failed\n= journal\noops{end}= state{end}ActiveState=active\n"
     assert sections(reply)["state"] == ["ActiveState=failed"]
     fields(Reply(status=0, stdout=f"fine{end}failed cause it did not\n", stderr=""), what="asking")
+
+
+def test_only_the_last_line_of_a_script_that_failed_says_so() -> None:
+    shown = "failed /home/a/mnt fuse.x rw,nosuid 0 0\n"  # a line of /proc/mounts
+    assert fields(Reply(status=0, stdout=shown, stderr=""), what="asking")
+    with pytest.raises(HostError, match="asking failed: exit status 3") as caught:
+        fields(Reply(status=3, stdout=f"{shown}and more\n", stderr=""), what="asking")
+    assert caught.value.cause == "script_failed"
+    with pytest.raises(HostError, match="it does not fit") as caught:
+        fields(Reply(status=1, stdout=f"{shown}failed disk_full it does not fit\n", stderr=""), what="asking")
+    assert caught.value.cause == "disk_full"
+
+
+def test_a_reply_of_nothing_but_newlines_is_not_taken_apart() -> None:
+    with pytest.raises(HostError, match="more than 100000 lines") as caught:
+        fields(Reply(status=0, stdout="\n" * 4_000_000, stderr=""), what="asking")
+    assert caught.value.cause == "bad_answer"
