@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -10,6 +11,11 @@ if TYPE_CHECKING:
 
     from deployer.secret import Secret
     from deployer.target import Target
+
+
+_IPV4 = re.compile(r"(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})")
+_LOOPBACK = {"localhost": "localhost", "::1": "00000000000000000000000001000000"}
+"""As proc_net_tcp(5) has addresses: words of four bytes, the last byte first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +86,13 @@ class Healthcheck:
         """
         if not isinstance(self.test, HttpTest | TcpTest):
             return "-"
-        loopback = {"localhost": "loopback", "127.0.0.1": "v4", "::1": "v6"}
-        where = loopback.get(self.test.host) or ("any" if self.test.host == address else "")
+        host = self.test.host
+        where = "any" if host == address else ""
+        ip = _IPV4.fullmatch(host)
+        if host in _LOOPBACK:
+            where = _LOOPBACK[host]
+        elif ip and (where or ip[1] == "127"):
+            where = "".join(f"{int(octet):02X}" for octet in reversed(ip.groups()))
         return f"{where}:{self.test.port}" if where else "-"
 
 

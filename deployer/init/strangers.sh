@@ -19,27 +19,57 @@ remember_listener() { # SERVICE PID WHERE:PORT: for still_listens; after `strang
 }
 
 strangers() { # SERVICE PID WHERE:PORT [FILES]: sets who: who listens there and is no process of the service, as
-  # `pid N (NAME)`; and sockets, which are those that listen
-  # WHERE: v4 or v6, loopback; loopback, either; any, an address of this host.  -: nobody is asked for.
-  # FILES: what `ls -l` says of the open files of PID, if it is known.
-  # It is empty if the service listens, or if it cannot be told: what is in another namespace has no process here.
-  who='' sockets='' any='0{8}|0{32}'
-  case $3 in
-    v4:*) at="$any|0100007F|0{16}FFFF00000100007F" ;;
-    v6:*) at="$any|0{24}01000000" ;;
-    loopback:*) at="$any|0100007F|0{16}FFFF00000100007F|0{24}01000000" ;;
-    any:*) at='[0-9A-F]+' ;;
-    *) return 0 ;;
-  esac
-  # proc_net_tcp(5): local and remote address, state (0A: it listens), five more fields, the socket's inode.
-  sockets=$(sed -nE "s/^ *[0-9]+: ($at):$(printf %04X "${3#*:}") [0-9A-F]+:0000 0A( +[^ ]+){5} +([0-9]+) .*/socket:[\\3]/p" \
+  # `pid N (NAME)`; and sockets, which are those that listen, if it can be remembered that one is the service's
+  # WHERE: an address as proc_net_tcp(5) has it; localhost, which is two; any, some address of this host.
+  # -: nobody is asked for.  FILES: what `ls -l` says of the open files of PID, if it is known.
+  # who is empty if the service listens, or if it cannot be told: what is in another namespace has no process here.
+  who='' sockets=''
+  [ "$3" != - ] || return 0
+  # Local and remote address, state (0A: it listens), five more fields, the socket's inode.
+  table=$(sed -nE "s/^ *[0-9]+: ([0-9A-F]+):$(printf %04X "${3##*:}") [0-9A-F]+:0000 0A( +[^ ]+){5} +([0-9]+) .*/\\1=socket:[\\3]/p" \
     /proc/net/tcp /proc/net/tcp6 2>/dev/null)
-  [ -n "$sockets" ] || return 0
-  ! has_one "${4:-$(open_files "$2")}" || return 0
+  [ -n "$table" ] || return 0
+  set -- "$1" "$2" "${3%:*}" "${4:-$(open_files "$2")}"
+  if [ "$3" != localhost ]; then
+    listen_at "$3"
+    whose "$1" "$2" "$4"
+    return
+  fi
+  listen_at 0100007F
+  whose "$1" "$2" "$4"
+  first=$sockets
+  [ -z "$who" ] || return 0
+  listen_at 00000000000000000000000001000000
+  whose "$1" "$2" "$4"
+  [ "$first" = "$sockets" ] || sockets=''
+}
+
+listen_at() { # ADDRESS: sets sockets to those of $table that are asked there: on that very address, or else on all
+  sockets='' any6=00000000000000000000000000000000
+  case $1 in
+    any) set -- "[!=]*" ;;
+    ????????) set -- "$1" "0000000000000000FFFF0000$1" 00000000 $any6 ;;
+    *) set -- "$1" $any6 ;;
+  esac
+  for at; do
+    for entry in $table; do
+      case $entry in
+        ??????7F=* | 0000000000000000FFFF0000??????7F=* | 00000000000000000000000001000000=*)
+          [ "$at" != "[!=]*" ] || continue ;;    # on loopback only, where nobody from afar is answered
+      esac
+      # shellcheck disable=SC2254  # one of them is a pattern
+      case $entry in $at=*) sockets="$sockets ${entry#*=}" ;; esac
+    done
+    [ -z "$sockets" ] || return 0
+  done
+}
+
+whose() { # SERVICE PID FILES: sets who, if the service has none of $sockets
+  { [ -n "$sockets" ] && ! has_one "$3"; } || return 0
   other=''
   for folder in /proc/[0-9]*; do
     has_one "$(open_files "${folder#/proc/}")" || continue
-    ! init_owns "$1" "${folder#/proc/}" || return 0
+    ! init_owns "$1" "$2" "${folder#/proc/}" || return 0
     other=${other:-${folder#/proc/}}
   done
   [ -n "$other" ] || return 0
