@@ -239,7 +239,7 @@ def _plan_and_stage(
     if context.goal is Goal.CHECK:
         return WouldChange() if changes else Unchanged()
     if not changes:
-        return _unchanged(desired, observation, plans, early=early, remote=remote, context=context)
+        return _unchanged(desired, plans, early=early, remote=remote, context=context)
     ready = Ready(host=host, remote=remote, plans=plans)
     commands = sum(isinstance(task, CommandTask) and not task.run_once for task in desired.tasks)
     remote.expect(2 * len(ready.locked) + bool(ready.locked) + commands)  # stage and switch; commit
@@ -269,7 +269,6 @@ def _lock_the_rest(ready: Ready, context: Context, breaking: dict[str, str]) -> 
 
 def _unchanged(
     desired: DesiredHost,
-    observation: Observation,
     plans: tuple[ServicePlan, ...],
     *,
     early: EarlyAnswers,
@@ -279,24 +278,31 @@ def _unchanged(
     """Nothing to do; but exit code 0 promises that the service is healthy, too, and that it is this one."""
     redact = _redactor(desired)
     for plan in plans:
-        seen = observation.services[plan.service.name]
-        crashed = seen.unit is not None and seen.unit.restarts > 0
-        if plan.stopped_by_operator or (early.healthy(plan.service) and not crashed and not seen.stranger):
+        crashed = plan.unit is not None and plan.unit.restarts > 0
+        if plan.stopped_by_operator or (early.healthy(plan.service) and not crashed and not plan.stranger):
             continue
         try:
-            if seen.stranger:
-                raise _strange(plan.service, seen.stranger)
-            check_running(
-                remote, desired.name, plan.service, redact=redact, emit=context.emit, clock=context.clock
-            )
-            if crashed and seen.unit:  # it may crash again and again, and be well each time it is asked
-                context.clock.sleep(plan.service.healthcheck.stay_up)
-                check_alive(remote, plan.service, seen.unit, clock=context.clock)
+            _check_kept(remote, desired.name, plan, redact=redact, context=context)
         except UnhealthyError as error:
             evidence = gather_evidence(remote, plan.service.name, answer=error.answer, redact=redact)
             return Failed(failure=_failure(error, plan.service.name, evidence), needs_person=True)
     stopped = tuple(plan.service.name for plan in plans if plan.stopped_by_operator)
     return OperatorStopped(services=stopped, changed=False) if stopped else Unchanged()
+
+
+def _check_kept(
+    remote: Remote, host: str, plan: ServicePlan, *, redact: Callable[[str], str], context: Context
+) -> None:
+    """A service that is not restarted must be well, too, and be the one that answers.
+
+    Raises UnhealthyError.
+    """
+    if plan.stranger:
+        raise _strange(plan.service, plan.stranger)
+    check_running(remote, host, plan.service, redact=redact, emit=context.emit, clock=context.clock)
+    if plan.unit and plan.unit.restarts:  # it may crash again and again, and be well each time it is asked
+        context.clock.sleep(plan.service.healthcheck.stay_up)
+        check_alive(remote, plan.service, plan.unit, clock=context.clock)
 
 
 def apply(desired: DesiredHost, ready: Ready, context: Context, *, commands: frozenset[str]) -> Outcome:
@@ -373,7 +379,7 @@ class _Apply:
                 self._touched.append(plan)
                 switched.append(self._switch(plan))
             elif not plan.stopped_by_operator:
-                self._check_running(plan)
+                self._check_kept(plan)
         self._commit(switched)
 
     def _commit(self, switched: list[Switched]) -> None:
@@ -391,13 +397,16 @@ class _Apply:
                 if error.cause != "restarted" or not tries_left:
                     raise
                 switched = [
-                    self._verified(self._told(item.plan, started=True), ask_state(self.remote, error.service))
-                    if item.plan.service.name == error.service
-                    else item
+                    self._again(item) if item.plan.service.name == error.service else item
                     for item in switched
                 ]
             else:
                 return
+
+    def _again(self, item: Switched) -> Switched:
+        """Verify what its operator started or restarted since."""
+        plan = self._told(item.plan, started=True, stopped=False)
+        return self._verified(plan, ask_state(self.remote, plan.service.name))
 
     def done(self) -> Outcome:
         """What became of the host if all went well."""
@@ -413,21 +422,22 @@ class _Apply:
     def _switch(self, plan: ServicePlan) -> Switched:
         context, host = self._context, self._desired.name
         start = switch(self.remote, host, plan, owner=context.owner, emit=context.emit)
-        plan = self._told(plan, started=start.started)
-        if not plan.start:
-            if not plan.stopped_by_operator:
-                self._check_running(plan)
+        plan = self._told(plan, started=start.started, stopped=start.stopped)
+        if plan.stopped_by_operator:
             return Switched(plan=plan, pid=0)
+        if not plan.start:
+            self._check_kept(plan)
+            return self._switched(plan, start.unit)
         fault.point("verify.before")
         done = self._verified(plan, start.unit)
         fault.point("verify.after")
         return done
 
-    def _told(self, plan: ServicePlan, *, started: bool) -> ServicePlan:
+    def _told(self, plan: ServicePlan, *, started: bool, stopped: bool) -> ServicePlan:
         """The plan as it is once its operator gave an order after the look; the same if nobody did."""
-        if started == plan.start:
+        if (started, stopped) == (plan.start, plan.stopped_by_operator):
             return plan
-        told = replace(plan, start=started, stopped_by_operator=not started)
+        told = replace(plan, start=started, stopped_by_operator=stopped)
         self._plans[plan.service.name] = told
         self._touched = [told if each is plan else each for each in self._touched]
         return told
@@ -442,14 +452,14 @@ class _Apply:
             emit=self._context.emit,
             clock=self._context.clock,
         )
+        return self._switched(plan, state)
+
+    def _switched(self, plan: ServicePlan, state: UnitState) -> Switched:
         where = plan.service.healthcheck.listens(self._desired.target.address)
         return Switched(plan=plan, pid=state.main_pid, restarts=state.restarts, listens=where)
 
-    def _check_running(self, plan: ServicePlan) -> None:
-        context, host = self._context, self._desired.name
-        check_running(
-            self.remote, host, plan.service, redact=self._redact, emit=context.emit, clock=context.clock
-        )
+    def _check_kept(self, plan: ServicePlan) -> None:
+        _check_kept(self.remote, self._desired.name, plan, redact=self._redact, context=self._context)
 
     def back(self, error: Exception) -> Outcome:
         """Undo what was done, the last first; says how that went."""
@@ -541,18 +551,17 @@ class _Apply:
         back = revert(self.remote, host, plan, owner=context.owner, emit=context.emit)
         if back.how == "committed" or plan.previous is None or not plan.start or back.stopped_by_operator:
             return back.how
-        if back.state is not None:
-            before = replace(plan.service, healthcheck=back.healthcheck)
-            state = verify(
-                self.remote,
-                host,
-                before,
-                back.state,
-                redact=self._redact,
-                emit=context.emit,
-                clock=context.clock,
-            )
-            check_alive(self.remote, before, state, clock=context.clock)  # no commit comes that would
+        before = replace(plan.service, healthcheck=back.healthcheck)
+        state = verify(
+            self.remote,
+            host,
+            before,
+            back.state,
+            redact=self._redact,
+            emit=context.emit,
+            clock=context.clock,
+        )
+        check_alive(self.remote, before, state, clock=context.clock)  # no commit comes that would
         return back.how
 
 

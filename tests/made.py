@@ -136,7 +136,7 @@ def make_files(service: Service) -> dict[str, File]:
     wanted = release_files(service)
     folder = f"/opt/{service.name}/current"
     helpers = {
-        path: make_file(text, mode="755", owner="root", group="root")
+        path: make_file(text, mode=init.helper_mode(path), owner="root", group="root")
         for path, text in init.helper_files().items()
     }
     return {

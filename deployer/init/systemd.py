@@ -108,6 +108,11 @@ def helper_files() -> Mapping[str, str]:
     }
 
 
+def helper_mode(path: str) -> str:
+    """The mode of a file of `helper_files`, in octal digits."""
+    return "755" if path in {HELPER, _DEADMAN} else "644"
+
+
 @cache
 def render_unit(service: Service) -> str:
     """The unit file: hardened, with the restart policy of Docker's name.

@@ -127,6 +127,12 @@ asks_for() { # UNIT_FILE: what it says of the start at boot
 
 init_verify() { # SERVICE UNIT_FILE: whether systemd can load it, said by systemd itself, which is not to run it
   ! cmp -s "$2" "$units/$1.service" || return 0
+  # Below 16 MiB (RELOAD_DISK_SPACE_MIN) it reads no units anew, and there would be no way back either.
+  free=$(df -Pk /run/systemd 2>/dev/null | { read -r _; read -r _ _ _ free _ && echo "$free"; })
+  if [ "${free:-16384}" -lt 16384 ]; then
+    echo "systemd reads no units while /run has less than 16 MiB free, and it has $free KiB" >&2
+    return 1
+  fi
   trial=/run/systemd/system/deployer-trial-$1.service
   mkdir -p "${trial%/*}" && cp "$2" "$trial" || return 1
   found=$(ask -p LoadState -p LoadError "${trial##*/}")
@@ -187,8 +193,16 @@ init_has() { # SERVICE UNIT_FILE: whether that is its unit
   cmp -s "$2" "$units/$1.service"
 }
 
-init_owns() { # SERVICE PID: whether the process is one of the service's
-  grep -q "/$1\.service\(/\|\$\)" "/proc/$2/cgroup" 2>/dev/null
+init_owns() { # SERVICE MAIN PID: whether the process PID is one of the service whose main process is MAIN
+  # By the whole path of its control group: a unit of some user may have the same name.
+  own=$(group_of "$2") && [ -n "$own" ] || return 1
+  own=${own%"/$1.service"/*}
+  own=${own%"/$1.service"}/$1.service
+  case $(group_of "$3")/ in "$own"/*) ;; *) return 1 ;; esac
+}
+
+group_of() { # PID: the path of its control group, as systemd has them; see cgroups(7)
+  sed -n -e 's/^0:://p' -e 's/^[0-9]*:name=systemd://p' "/proc/$1/cgroup" 2>/dev/null | tail -n 1
 }
 
 init_main_pid() { # SERVICE: the main process if the service is up, else 0
@@ -219,7 +233,10 @@ init_start_anew() { # SERVICE [anyway]
   until said=$(systemctl restart --job-mode="$mode" "$1.service" 2>&1); do
     case $said in
       *"($1.service has 'stop' job queued"*) init_await_stop "$1"; return ;;
-      *" is destructive"*) mode=replace; continue ;;
+      *" is destructive"*)    # to something that the service is only wanted by; or the machine goes down
+        [ "$mode" = fail ] || { printf '%s\n' "$said" >&2; return 2; }
+        mode=replace
+        continue ;;
     esac
     if answered "$said"; then printf '%s\n' "$said" >&2; return 1; fi
     # It was not heard, or its answer was lost; once more would cost what it has started.
@@ -255,13 +272,15 @@ init_await_stop() { # SERVICE, which has a stop to carry out: 3 when it is known
   return 3
 }
 
-init_stop() { # SERVICE: stop it and keep it from starting at boot; not the operator's order, so not remembered
+init_stop() { # SERVICE: stop it and keep it from starting at boot; not the operator's order, so not remembered as one
+  order_was=''
+  ! init_was_stopped "$1" || order_was=stop
   set_boot "$1" no || :
   order daemon-reload || :
   if ! order stop "$1.service"; then    # of what systemd does not know there is nothing to stop
     init_state "$1" && case $active in inactive | failed) ;; *) return 1 ;; esac || return 1
   fi
-  rm -f "$stopped/$1.service"
+  [ -n "$order_was" ] || rm -f "$stopped/$1.service"
 }
 
 init_start_at_boot() { # SERVICE: while the machine comes up; what its policy says, with the unit it has now
@@ -274,7 +293,7 @@ init_disown() { # SERVICE: while the machine comes up: it is not to start, now o
   set_boot "$1" no || :
   order daemon-reload || :
   order stop --no-block "unless-stopped@$1.service" "$1.service"
-  rm -f "$stopped/$1.service"
+  [ -s "$stopped/$1.service" ] || rm -f "$stopped/$1.service"
 }
 
 init_last_end() { # SERVICE SINCE: how a main process ended last; a restart makes systemctl show forget it

@@ -75,6 +75,7 @@ class ServiceObservation:
     runs: str | None = None  # the release that the main process was started from; None: it cannot be told
     deployed: bool = False  # deployer has worked on it here before
     stranger: str = ""  # the process that has its port instead of it
+    leftover: bool = False  # of an upload that was cut off; the next one deletes it
     folders: Mapping[str, Folder] = field(
         default_factory=dict
     )  # by path: what root relies on, as far as it is there
@@ -188,7 +189,8 @@ def _seal(service: str, stats: Mapping[str, _Stat]) -> str:
 
 
 def _folders(service: str, stats: Mapping[str, _Stat]) -> dict[str, Folder]:
-    tops = {f"/var/lib/deployer/{service}", "/var/lib/deployer", f"/var/lib/{service}", f"/opt/{service}"}
+    state = {f"/var/lib/deployer/{service}", "/var/lib/deployer", f"/var/lib/{service}"}
+    tops = {*state, f"/opt/{service}", "/opt/."}
     releases = f"/opt/{service}/releases"
     return {
         path: Folder(mode=stat.mode, owner=stat.owner, link=stat.link is not None)
@@ -241,6 +243,7 @@ def _service(
         unit=unit,
         runs=process.get("runs"),
         stranger=process.get("stranger", ""),
+        leftover="leftover" in said,
         deployed=f"/var/lib/deployer/{name}" in folders,
         folders=folders,
     )

@@ -18,7 +18,7 @@ say "fact machine $machine"
 [ "$uid" = 0 ] || exit 0           # without root the rest cannot be seen
 
 # Before anything else of a service is looked at, for a part of it is the seal.
-known=
+known=/opt/.
 for service; do
   known="$known $state/$service/ledger /opt/$service/current $state /var/lib/$service"
   for folder in "$state/$service" "/opt/$service" "/opt/$service/releases" "/opt/$service/releases"/*; do
@@ -44,6 +44,7 @@ for service; do
     [ ! -r "$state/$service/unproven/$release" ] || read -r proof <"$state/$service/unproven/$release"
     say "release $release ${proof:-failed}"
   done
+  for release in "$root"/releases/.staging-*; do [ ! -e "$release" ] || { say leftover; break; }; done
   if [ "$also" = before ] && [ -r "$state/$service/ledger" ]; then
     link=$(readlink "$root/current")
     sed -n "s/^[^ ]* deploy release=${link##*/} before=\([^ ]*\) run=\([^ ]*\) .*/before \1 \2/p" "$state/$service/ledger" | tail -n 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from deployer.desired import Binary, Service
+    from deployer.init import UnitState
     from deployer.observe.observation import Observation, ServiceObservation
 
 ChangeKind = Literal["release", "binary", "env", "unit", "helper", "boot", "start", "rollback"]
@@ -71,6 +73,8 @@ class ServicePlan:
     notes: tuple[str, ...] = ()  # what is there, is not ours, and stays: for people
     helpers: bool  # whether the files that units lean on are missing there, or are others
     seal: str  # of the observation this was made from
+    unit: UnitState | None  # as it was seen
+    stranger: str  # the process that was seen to have its port instead of it
 
     @property
     def changed(self) -> bool:
@@ -117,15 +121,17 @@ def plan_service(
     if stage or release is None:
         release = release_id(service, now, seen.releases)
     changes += _state_changes(service, observation, seen, restarting=stage, stopped=stopped)
+    encodings = _encodings(service, observation, seen, references)
     if changes:
-        _refuse_what_cannot_run(service, observation, stage=stage)
+        size = 0 if not stage or seen.leftover or encodings[0].kind == "link" else service.binary.size
+        _refuse_what_cannot_run(service, observation, size=size)
     return ServicePlan(
         service=service,
         files=files,
         changes=tuple(changes),
         kind="deploy" if stage else "start",
         release=release,
-        encodings=_encodings(service, observation, seen, references),
+        encodings=encodings,
         previous=_previous(seen, release),
         start=not stopped and (stage or any(change.kind == "start" for change in changes)),
         stopped_by_operator=stopped,
@@ -133,6 +139,8 @@ def plan_service(
         notes=_notes(seen),
         helpers=bool(_missing_helpers(observation)),
         seal=seen.seal,
+        unit=seen.unit,
+        stranger=seen.stranger,
     )
 
 
@@ -155,7 +163,7 @@ def plan_rollback(
         changes.append(Change(kind="start", detail=why))
     elif not there:
         changes.append(Change(kind="rollback", detail=f"{seen.current or 'none'} -> {release}"))
-        _refuse_what_cannot_run(service, observation, stage=False)
+        _refuse_what_cannot_run(service, observation, size=0)
     return ServicePlan(
         service=service,
         files=release_files(service),
@@ -170,6 +178,8 @@ def plan_rollback(
         notes=_notes(seen),
         helpers=bool(_missing_helpers(observation)),
         seal=seen.seal,
+        unit=seen.unit,
+        stranger=seen.stranger,
     )
 
 
@@ -270,9 +280,13 @@ def _state_changes(
 
 
 def _missing_helpers(observation: Observation) -> list[str]:
-    found = observation.files
+    """Those that are missing, say something else, are not root's alone or cannot be executed."""
     return [
-        path for path, text in init.helper_files().items() if path not in found or not found[path].holds(text)
+        path
+        for path, text in init.helper_files().items()
+        if (file := observation.files.get(path)) is None
+        or not file.holds(text)
+        or (file.owner, file.mode) != ("root", init.helper_mode(path))
     ]
 
 
@@ -320,12 +334,17 @@ def _refuse_what_others_can_change(service: Service, seen: ServiceObservation) -
         if folder.link:
             message = f"{path} is a link, and root would follow it to wherever it leads"
             raise HostError("not_roots", message, hint="put a folder of root's in its place")
-        if folder.owner != "root" or int(folder.mode, 8) & 0o022:
+        mode = int(folder.mode, 8)
+        if path == "/opt/." and mode & stat.S_ISVTX:
+            mode = 0  # what is root's there, others cannot move away
+        if folder.owner != "root" or mode & 0o022:
             message = (
                 f"{path} belongs to {folder.owner}, mode {folder.mode}: others can change what root runs"
             )
             top = path if path.startswith("/var") else f"/opt/{service.name}"
             hint = f"if you trust what is in it: chown -R root:root {top} && chmod -R go-w {top}"
+            if path == "/opt/.":
+                hint = "chown root:root /opt && chmod go-w /opt"
             raise HostError("not_roots", message, hint=hint)
     mine = seen.folders.get(state)
     if (
@@ -340,7 +359,8 @@ def _refuse_what_others_can_change(service: Service, seen: ServiceObservation) -
         raise HostError("not_ours", message, hint=hint)
 
 
-def _refuse_what_cannot_run(service: Service, observation: Observation, *, stage: bool) -> None:
+def _refuse_what_cannot_run(service: Service, observation: Observation, *, size: int) -> None:
+    """`size`: the bytes that a release takes."""
     if "flock" not in observation.tools:
         message = "the host has no flock, which keeps two runs apart"
         raise HostError("no_flock", message, hint="install util-linux, or a busybox that has it")
@@ -355,7 +375,7 @@ def _refuse_what_cannot_run(service: Service, observation: Observation, *, stage
         if folder == "/opt" and "noexec" in disk.options:
             message = "the file system of /opt is mounted noexec, so nothing there can run"
             raise HostError("noexec", message, hint="remount it with exec")
-        need = _MARGIN + (binary.size if stage and folder == "/opt" else 0)
+        need = _MARGIN + (size if folder == "/opt" else 0)
         if disk.free < need:
             message = f"no space: {folder} has {disk.free >> 10} KiB free, {need >> 10} KiB are needed"
             raise HostError("disk_full", message)

@@ -24,10 +24,11 @@ _START_SECONDS = 120.0  # a unit may take TimeoutStartSec=90s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """The unit right after the switch; `started`: whether it was, for its operator may have had a say."""
+    """The unit right after the switch; whether it was started, or its operator had stopped it by then."""
 
     unit: UnitState
     started: bool
+    stopped: bool
 
 
 def switch(remote: Remote, host: str, plan: ServicePlan, *, owner: Owner, emit: Listener) -> Start:
@@ -57,8 +58,8 @@ def switch(remote: Remote, host: str, plan: ServicePlan, *, owner: Owner, emit: 
     said = fields(reply, what="switching the release")
     fault.point("switch.after")
     states = init.parse_states(reply.stdout.splitlines())
-    started = ["start", "yes"] in said
-    if not states or not (started or ["start", "no"] in said):
+    started, stopped = ["start", "yes"] in said, ["start", "stopped"] in said
+    if not states or not (started or stopped or ["start", "no"] in said):
         raise HostError("script_failed", "switching the release said nothing of the unit")
     state = states[0]
     emit(
@@ -70,4 +71,4 @@ def switch(remote: Remote, host: str, plan: ServicePlan, *, owner: Owner, emit: 
             pid=state.main_pid if started else 0,
         )
     )
-    return Start(unit=state, started=started)
+    return Start(unit=state, started=started, stopped=stopped)

@@ -5,7 +5,7 @@
 #     KIND: deploy or rollback, which open a transaction and can be undone; or start, of the current release
 #     BEFORE: the good release to go back to, or -
 #     START: yes, unless its operator has stopped it since the plan was made; anyway; no; or stopped, for one that
-#       its operator had stopped, unless it was started since.  Says `start yes` or `start no`.
+#       its operator had stopped, unless it was started since.  Says `start yes`, `start no` or `start stopped`.
 #     HELPER: texts of the init system's helper files; none if those that are there are the same
 owner "$@"
 shift 5
@@ -70,6 +70,7 @@ if [ "$start" = yes ]; then
       ;;
   esac
 fi
+[ "$start" = yes ] || ! init_was_stopped "$service" || start=stopped
 say "start $start"
 point switch.restarted
 init_show "$service"

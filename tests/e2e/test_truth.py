@@ -16,6 +16,8 @@ from tests.e2e.programs import script, sleeper, task
 from tests.e2e.still import still
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.e2e.site import Run, Site
     from tests.hosts.host import TestHost
 
@@ -354,7 +356,7 @@ def test_a_port_that_a_living_service_let_go_of_is_asked_for_again(site: Site, w
     pid = str(main_pid(host, name))
     remembered = shell(host, 'cat "/run/deployer-listeners/$1"; ls -l "/proc/$2/fd"', name, pid)
     (kept, listens, socket), files = remembered.split("\n", 1)[0].split(), remembered.split("\n", 1)[1]
-    assert (kept, listens) == (f"v4:{port}", pid)
+    assert (kept, listens) == (f"0100007F:{port}", pid)
     assert socket in files
     assert site.run().outcomes == {where: "unchanged"}
 
@@ -587,3 +589,118 @@ def of_root(host: TestHost, service: str) -> str:
     )
     assert "MARK" not in said
     return said
+
+
+# -- a service that the change does not restart is looked at like one that nothing changes -------------------
+
+CRASHES = "while [ ! -e /srv/crashes ]; do sleep 0.1; done; sleep 0.5; exit 3"
+
+
+def change_of_another(site: Site, name: str) -> dict[str, Any]:
+    return version(f"{name}-changes", sleeper(site))
+
+
+def change_of_a_helper(site: Site, name: str) -> dict[str, Any]:
+    shell(site.lab.hosts[0], "echo '# by hand' >>/usr/local/libexec/unless-stopped")
+    return version(f"{name}-stays", sleeper(site))
+
+
+@pytest.mark.parametrize("change", [change_of_another, change_of_a_helper])
+def test_a_crash_loop_beside_a_change_is_no_success(
+    site: Site, change: Callable[[Site, str], dict[str, Any]]
+) -> None:
+    host, name = site.lab.hosts[0], f"loops-{change.__name__.replace('_', '-')}"
+    loops = task(name, script(site, name, CRASHES), healthcheck={"disable": True, "stay_up": "1s"})
+    deploy(site, loops)
+    shell(host, "touch /srv/crashes")
+    eventually(lambda: unit(host, name)["NRestarts"] not in {"0", "1"}, what="a crash loop")
+    site.write([loops, change(site, name)], hosts="host1", vars={"v": 2, "trial": "300ms"})
+    run = site.run()
+    shell(host, 'rm /srv/crashes; systemctl stop "$1"', name)
+    failure = run.finished["host1"]["failure"]
+    assert run.code in {1, 4}
+    assert (failure["service"], failure["cause"]) == (name, "crashed")
+
+
+def test_a_stranger_beside_a_change_is_no_success(site: Site) -> None:
+    host, name, port = site.lab.hosts[0], "not-it-beside", 25414
+    listener = script(site, "listener", LISTENER, shell="/usr/bin/perl")  # noqa: S604  no shell is called
+    site.write([listening(name, listener, port)], hosts="host1", vars={"v": 1})
+    assert site.run().outcomes == {"host1": "changed"}
+    child = shell(host, 'pgrep -P "$1"', str(main_pid(host, name))).strip()
+    shell(host, 'kill "$3"; setsid perl -e "$1" "$2" >/dev/null 2>&1 &', LISTENER, str(port), child)
+    eventually(lambda: shell(host, "pgrep -f '^perl -e'", check=False), what="the stranger")
+    shell(host, "echo '# by hand' >>/usr/local/libexec/unless-stopped")
+    run = site.run()
+    shell(host, "pkill -f '^perl -e' || :")
+    assert run.code in {1, 4}
+    assert "is answered by pid " in run.finished["host1"]["failure"]["message"]
+
+
+def test_a_service_of_the_same_name_of_some_user_is_a_stranger(site: Site) -> None:
+    host, name, port = site.lab.hosts[0], "namesake", 25415
+    group = f"/sys/fs/cgroup/user.slice/user-1000.slice/{name}.service"
+    hold = f'mkdir -p {group} && echo $$ >{group}/cgroup.procs; exec setsid perl -e "$1" "$2" >/dev/null 2>&1'
+    shell(host, f"({hold}) & sleep 0.5", LISTENER, str(port))
+    site.write([listening(name, sleeper(site), port)], hosts="host1", vars={"v": 1})
+    run = site.run()
+    shell(host, "pkill -f '^perl -e' || :")
+    failure = run.finished["host1"]["failure"]
+    assert (run.code, run.outcomes, failure["cause"]) == (1, {"host1": "failed"}, "stranger")
+
+
+# -- an order of the operator outlives the way back ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("point", ["verify.before", "verify.after"])
+def test_a_first_release_that_its_operator_stopped_stays_stopped(site: Site, point: str) -> None:
+    host, name = site.lab.hosts[1], f"stopped-first-{point.rpartition('.')[2]}"
+    site.write([version(name, sleeper(site))], hosts="host2", vars={"v": 1, "trial": "300ms"})
+    with still(site, point) as run:
+        shell(host, 'systemctl stop "$1"', name)
+        run.go_on()
+        ended = run.end()
+    assert ended.code == 1
+    assert exists(host, f"/var/lib/unless-stopped/{name}.service")
+    again = site.run()
+    assert (again.code, again.outcomes) == (0, {"host2": "operator_stopped"})
+    assert active(host, name) == "inactive"
+    assert site.run("--start").outcomes == {"host2": "changed"}
+
+
+# -- what root runs ------------------------------------------------------------------------------------------
+
+
+def test_a_host_whose_opt_is_anybodys_is_refused(site: Site) -> None:
+    host, name = site.lab.hosts[0], "in-an-open-opt"
+    deploy(site, version(name, sleeper(site)))
+    shell(host, "chmod 777 /opt")
+    run = site.run("-e", "v=2")
+    shell(host, "chmod 755 /opt")
+    assert (run.code, run.finished["host1"]["failure"]["cause"]) == (1, "not_roots")
+    assert run.finished["host1"]["failure"]["hint"] == "chown root:root /opt && chmod go-w /opt"
+
+
+@pytest.mark.parametrize("helper", ["deployer-revert", "unless-stopped"])
+def test_a_helper_that_cannot_be_executed_is_put_right(site: Site, helper: str) -> None:
+    host, name = site.lab.hosts[0], f"lame-{helper}"
+    deploy(site, version(name, sleeper(site)))
+    shell(host, 'chmod a-x "$1"', f"/usr/local/libexec/{helper}")
+    assert site.run().outcomes == {"host1": "changed"}
+    assert shell(host, 'stat -c "%a %U" "$1"', f"/usr/local/libexec/{helper}").split() == ["755", "root"]
+    assert site.run().outcomes == {"host1": "unchanged"}
+
+
+def test_a_host_on_which_systemd_reads_no_units_is_left_as_it_is(site: Site) -> None:
+    host, name = site.lab.hosts[1], "no-run"
+    deploy(site, version(name, sleeper(site)), hosts="host2")
+    before, pid = current(host, name), main_pid(host, name)
+    shell(host, "fallocate -l $(($(df -Pk /run | awk 'END { print $4 }') - 8000))k /run/full")
+    changed = version(name, sleeper(site), stop_grace_period="11s")
+    site.write([changed], hosts="host2", vars={"v": 1, "trial": "300ms"})
+    run = site.run()
+    shell(host, "rm /run/full")
+    assert (run.code, run.outcomes) == (1, {"host2": "failed"})
+    assert "less than 16 MiB free" in run.finished["host2"]["failure"]["message"]
+    assert (current(host, name), main_pid(host, name)) == (before, pid)
+    assert site.run().outcomes == {"host2": "changed"}

@@ -12,7 +12,7 @@ import pytest
 from deployer import init
 from deployer.desired import RestartPolicy
 from deployer.errors import HostError
-from deployer.observe.observation import Disk, File
+from deployer.observe.observation import Disk, File, Folder
 from deployer.plan.plan import Encoding, ServicePlan, plan_service
 from deployer.secret import Secret
 from tests.made import (
@@ -274,6 +274,7 @@ def disk(*options: str, free: int = 10**10) -> Disk:
 
 
 CHANGED = but({ENV: None})
+ANOTHER = File(digest="f" * 128, mode="755", owner="root", group="root")
 
 
 @pytest.mark.parametrize(
@@ -327,7 +328,7 @@ def test_a_host_that_cannot_take_it_is_refused_before_anything_is_sent(
     disks: dict[str, Disk], cause: str, message: str
 ) -> None:
     with pytest.raises(HostError) as caught:
-        plan(make_observation(files=CHANGED, disks=disks))
+        plan(make_observation(files=but({BINARY: ANOTHER}), disks=disks))
     assert (caught.value.cause, caught.value.message) == (cause, message)
 
 
@@ -341,7 +342,49 @@ def test_a_host_that_cannot_take_it_is_refused_before_anything_is_sent(
     ],
 )
 def test_a_host_that_can_take_it_is_not_refused(disks: dict[str, Disk]) -> None:
-    assert plan(make_observation(files=CHANGED, disks=disks)).changed
+    assert plan(make_observation(files=but({BINARY: ANOTHER}), disks=disks)).changed
+
+
+def test_a_binary_that_is_there_needs_no_space() -> None:
+    full = {"/opt": disk("rw", free=2 * 1024 * 1024)}
+    assert plan(make_observation(files=CHANGED, disks=full)).encodings[0].kind == "link"
+
+
+def test_space_that_the_upload_itself_will_free_is_no_reason_to_refuse() -> None:
+    full = {"/opt": disk("rw", free=2 * 1024 * 1024)}
+    seen = make_seen(leftover=True)
+    assert plan(make_observation(seen, files=but({BINARY: ANOTHER}), disks=full)).stage
+
+
+@pytest.mark.parametrize("changed", [{"mode": "600"}, {"mode": "775"}, {"owner": "app"}])
+@pytest.mark.parametrize("path", init.helper_files())
+def test_a_helper_that_is_not_roots_alone_or_cannot_be_executed_is_installed_anew(
+    path: str, changed: dict[str, str]
+) -> None:
+    right = make_files(make_service())[path]
+    found = plan(make_observation(files=but({path: replace(right, **changed)})))
+    assert [change.detail for change in found.changes] == [f"install {path}"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "refused"),
+    [
+        *(("755", "root", False), ("1777", "root", False), ("2755", "root", False)),
+        *(("777", "root", True), ("775", "root", True), ("755", "admin", True), ("1777", "admin", True)),
+    ],
+)
+def test_an_opt_in_which_others_can_put_a_folder_in_the_place_of_ours_is_refused(
+    mode: str,
+    owner: str,
+    refused: bool,  # noqa: FBT001
+) -> None:
+    seen = make_seen(folders={"/opt/.": Folder(mode=mode, owner=owner, link=False)})
+    if not refused:
+        assert not plan(make_observation(seen)).changed
+        return
+    with pytest.raises(HostError, match="others can change what root runs") as caught:
+        plan(make_observation(seen))
+    assert (caught.value.cause, caught.value.hint) == ("not_roots", "chown root:root /opt && chmod go-w /opt")
 
 
 def test_a_start_needs_no_space_for_the_binary_and_no_change_needs_none_at_all() -> None:
