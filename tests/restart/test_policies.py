@@ -248,7 +248,9 @@ def test_on_failure_without_a_number_goes_on_and_on(host: TestHost) -> None:
 
 def test_a_limited_service_that_cannot_even_be_executed_is_given_up_too(host: TestHost) -> None:
     # Without its environment systemd executes nothing of it, not even the hook that counts.
-    shell(host, 'mv "/opt/$1/current/.env" /opt/kept; systemctl restart --no-block "$1"', LIMITED)
+    # It has failed before, which must be forgotten before it is waited for.
+    shell(host, 'systemctl reset-failed "$1"; mv "/opt/$1/current/.env" /opt/kept', LIMITED)
+    shell(host, 'systemctl restart --no-block "$1"', LIMITED)
     eventually(lambda: active(host, LIMITED) == "failed", seconds=40, what="giving up")
     shell(host, 'mv /opt/kept "/opt/$1/current/.env"', LIMITED)
     assert 4 < restarts(host, LIMITED) <= 20
