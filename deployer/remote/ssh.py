@@ -150,13 +150,18 @@ class Connector:
     # -- routes -----------------------------------------------------------------------------------------
 
     def _route(self, target: Target) -> _Route:
-        found = self._config(target.ssh_config).lookup(target.address)
+        try:
+            found = self._config(target.ssh_config).lookup(target.address)
+            port = target.port or int(found.get("port", 22))
+        except (ValueError, paramiko.SSHException) as error:
+            message = f"cannot use what the ssh config says of {target.address}: {_reason(error)}"
+            raise LoadError([Problem(message=message)]) from None
         keys = (target.key_file,) if target.key_file else tuple(map(_path, found.get("identityfile", ())))
         files = target.known_hosts or tuple(map(_path, found.get("userknownhostsfile", "").split()))
         lenient = found.get("stricthostkeychecking", "yes") in {"accept-new", "no", "off"}
         return _Route(
             address=found.get("hostname", target.address),
-            port=target.port or int(found.get("port", 22)),
+            port=port,
             user=target.user or found.get("user") or getpass.getuser(),
             keys=keys,
             known_hosts=files or tuple(map(_path, _SYSTEM_KNOWN_HOSTS)),
@@ -194,7 +199,7 @@ class Connector:
                     time.sleep(random.uniform(0.2, 1.0) * (_BANNER_TRIES - tries_left))  # noqa: S311  jitter
                     continue
                 raise _unreachable(route, error) from None
-            except (OSError, EOFError) as error:
+            except Exception as error:  # noqa: BLE001  whatever it is, it is this host's alone
                 raise _unreachable(route, error) from None
         raise AssertionError("unreachable: the last try returns or raises")
 
@@ -213,6 +218,7 @@ class Connector:
             "look_for_keys": False,
             "banner_timeout": target.connect_timeout + 5,
             "auth_timeout": 30,
+            "transport_factory": _Transport,
         }
         gateway: Any = None
         if route.proxy_jump:
@@ -248,15 +254,12 @@ class Connector:
         self._trust(connection.client, route)
         try:
             connection.open()
-        except BaseException as error:
-            transport = connection.client.get_transport()
-            met = transport is not None and transport.initial_kex_done
+        except BaseException as error:  # noqa: BLE001  it is raised again
+            why = _why(connection.client.get_transport(), error)
             connection.close()
             if "sock" in kwargs:
                 kwargs["sock"].close()
-            if met and isinstance(error, ConnectionError | EOFError):
-                raise paramiko.AuthenticationException(_HUNG_UP) from None
-            raise
+            raise why from None
         return connection
 
     def _jump(self, spec: str, target: Target) -> Any:
@@ -407,9 +410,42 @@ class _Policy(paramiko.MissingHostKeyPolicy):
 
 _HUNG_UP = "transport shut down or saw EOF"  # as paramiko has it
 _SEE_SSHD = "its log says why: journalctl -u ssh -u sshd"
+_UNREADABLE = "said what cannot be understood"
 
 
-class _EagerTransport(ServiceRequestingTransport):
+class _BadAnswerError(paramiko.SSHException):
+    """The server said what could not be read."""
+
+
+class _Transport(paramiko.Transport):
+    """Tells everybody who asks why it ended.
+
+    Paramiko keeps whatever its thread met, a UnicodeDecodeError as well, for the one who asks first.
+    """
+
+    ended: Exception | None = None
+    _refusal: Exception | None = None  # of one request
+
+    def __init__(self, sock: Any, **options: Any) -> None:
+        super().__init__(sock, **options)
+        self._channels = _Channels(self)
+
+    @property
+    def saved_exception(self) -> Exception | None:  # paramiko's name for it
+        return self.ended or self._refusal
+
+    @saved_exception.setter
+    def saved_exception(self, error: Exception | None) -> None:
+        match error:
+            case None | paramiko.ChannelException() | paramiko.AuthenticationException():
+                self._refusal = error
+            case paramiko.SSHException() | EOFError() | OSError():
+                self.ended = error
+            case _:
+                self.ended = _BadAnswerError(f"{type(error).__name__}: {error}")
+
+
+class _EagerTransport(_Transport, ServiceRequestingTransport):
     """Sends what authenticates, and opens the first session, without waiting for leave: two round trips less.
 
     A server that does not want to authenticate anybody disconnects (RFC 4253, 10), and what follows the
@@ -422,7 +458,6 @@ class _EagerTransport(ServiceRequestingTransport):
         # As OpenSSH, and unlike paramiko, for which it comes last: a third of the others' processor time.
         security = self.get_security_options()
         security.ciphers = sorted(security.ciphers, key=lambda cipher: "gcm" not in cipher)
-        self._channels = _Channels(self)
         self._wants_session = session
         self.session: Future[_Shell] | None = None
 
@@ -503,7 +538,8 @@ class _SshRemote:
 
     def __init__(self, connection: Any, route: _Route, become: Become | None) -> None:
         self._connection = connection
-        self._transport: paramiko.Transport = connection.transport
+        self._where = f"{route.address} port {route.port}"
+        self._transport: _Transport = connection.transport
         self._transport.set_keepalive(_SILENCE // 3)  # quiet is not dead, and dead is seen
         # Under root's login sudo would add nothing, and minimal hosts do without it.
         self._become = None if become and become.user == route.user else become
@@ -563,9 +599,9 @@ class _SshRemote:
             message = str(error) or f"no sign of life for {timeout:.0f} s"
             raise HostError("timed_out", message) from None
         except (paramiko.SSHException, EOFError, OSError) as error:
-            raise HostError("connection_lost", f"the connection was lost ({_reason(error)})") from None
+            raise self._lost(f"the connection was lost ({_reason(error)})") from None
         if status == -1:  # RFC 4254, 6.10: no exit status means killed, or the connection died
-            raise HostError("connection_lost", "the connection was lost before the command ended")
+            raise self._lost("the connection was lost before the command ended")
         return Reply(status=status, stdout=hearing.output, stderr=hearing.errors)
 
     def connect_tcp(self, host: str, port: int, *, timeout: float) -> TcpChannel:
@@ -577,12 +613,19 @@ class _SshRemote:
             if error.code == 1:  # SSH_OPEN_ADMINISTRATIVELY_PROHIBITED, RFC 4254, 5.1
                 raise ForwardingRefusedError from None
             raise ConnectionRefusedError(error.text.lower() or "connection refused") from None
-        except (paramiko.SSHException, EOFError) as error:
+        except (paramiko.SSHException, EOFError, OSError) as error:
             if not self._transport.is_active():
-                raise HostError("connection_lost", f"the connection was lost ({_reason(error)})") from None
+                raise self._lost(f"the connection was lost ({_reason(error)})") from None
             raise TimeoutError(f"no connection within {timeout:g} s") from None
         channel.settimeout(timeout)
         return channel
+
+    def _lost(self, message: str) -> HostError:
+        """Why nothing more can be asked."""
+        ended = self._transport.ended
+        if isinstance(ended, _BadAnswerError):
+            return HostError("bad_answer", f"{self._where} {_UNREADABLE} ({ended})")
+        return HostError("connection_lost", message)
 
     def close(self) -> None:
         with suppress(Exception):
@@ -903,6 +946,17 @@ def _changed(route: _Route, key: paramiko.PKey) -> UnreachableError:
     return UnreachableError("host_key_changed", message, hint=hint)
 
 
+def _why(transport: _Transport | None, error: BaseException) -> BaseException:
+    """What `error` is about: paramiko goes on when a line has ended, and fails over what is missing then."""
+    if transport is None:
+        return error
+    if isinstance(error, Exception) and isinstance(transport.ended, _BadAnswerError):
+        return transport.ended
+    if transport.initial_kex_done and isinstance(error, ConnectionError | EOFError):
+        return paramiko.AuthenticationException(_HUNG_UP)
+    return error
+
+
 def _unreachable(route: _Route, error: Exception) -> UnreachableError:
     where = f"{route.address} port {route.port}"
     match error:
@@ -910,6 +964,8 @@ def _unreachable(route: _Route, error: Exception) -> UnreachableError:
             return error
         case paramiko.BadHostKeyException():
             return _changed(route, error.key)
+        case _BadAnswerError():
+            return UnreachableError("bad_answer", f"{where} {_UNREADABLE} ({error})")
         case paramiko.PasswordRequiredException():
             message = "the default private key is encrypted and the agent does not hold it"
             return UnreachableError("key_locked", message, hint="ssh-add it, or name it in the inventory")
