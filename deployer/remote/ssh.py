@@ -104,9 +104,9 @@ class Connector:
         self._configs: dict[Path | None, SSHConfig] = {}
         self._known_hosts: dict[Path, list[KnownKey]] = {}
         self._keys: dict[Path, paramiko.PKey | UnreachableError] = {}
-        self._jumps: dict[Target, Any] = {}  # a connection, or why there is none
+        self._jumps: dict[Target, Future[Any]] = {}
         self._begun: dict[Target, Future[Remote]] = {}
-        self._starts: dict[str, threading.Semaphore] = {}
+        self._starts: dict[tuple[str | None, str], threading.Semaphore] = {}
         self._lock = threading.RLock()
 
     def prepare(self, targets: Sequence[Target]) -> None:
@@ -141,11 +141,8 @@ class Connector:
 
     def close(self) -> None:
         """Let go of the connections to jump hosts, and of those that nobody took up."""
-        for begun in self._begun.values():
-            begun.add_done_callback(_close)
-        for connection in self._jumps.values():
-            with suppress(Exception):
-                connection.close()
+        for opened in (*self._begun.values(), *self._jumps.values()):
+            opened.add_done_callback(_close)
 
     # -- routes -----------------------------------------------------------------------------------------
 
@@ -189,10 +186,13 @@ class Connector:
 
     def _open(self, route: _Route, target: Target, *, session: bool) -> Any:
         """A connection; with `session` one is opened ahead, for execs (a jump host may allow none)."""
+        hop = (
+            self._jump(route.proxy_jump, target) if route.proxy_jump else None
+        )  # which takes turns of its own
         for tries_left in reversed(range(_BANNER_TRIES)):
             try:
                 with self._turn(route):
-                    return self._dial(route, target, session=session)
+                    return self._dial(route, target, hop=hop, session=session)
             except paramiko.SSHException as error:
                 # A server with too many callers hangs up before it says who it is.
                 if "banner" in str(error) and tries_left:
@@ -207,12 +207,12 @@ class Connector:
     def _turn(self, route: _Route) -> Iterator[None]:
         """Wait for a turn, so that one server sees only a few handshakes at a time."""
         with self._lock:
-            server = route.proxy_jump or route.address
+            server = (route.proxy_jump, route.dialled_name)
             turns = self._starts.setdefault(server, threading.Semaphore(_STARTS_PER_SERVER))
         with turns:
             yield
 
-    def _dial(self, route: _Route, target: Target, *, session: bool) -> Any:
+    def _dial(self, route: _Route, target: Target, *, hop: Any, session: bool) -> Any:
         kwargs: dict[str, Any] = {
             "allow_agent": False,
             "look_for_keys": False,
@@ -221,8 +221,8 @@ class Connector:
             "transport_factory": _Transport,
         }
         gateway: Any = None
-        if route.proxy_jump:
-            gateway = self._jump(route.proxy_jump, target)
+        if hop:
+            kwargs["sock"] = _through(hop.transport, route, target.connect_timeout)
         elif route.proxy_command:
             gateway = route.proxy_command
         else:
@@ -277,16 +277,14 @@ class Connector:
             proxy_jump=rest or "none",
             proxy_command=None,
         )
-        with self._lock:
-            if hop not in self._jumps:
-                try:
-                    self._jumps[hop] = self._open(self._route(hop), hop, session=False)
-                except UnreachableError as error:
-                    self._jumps[hop] = error
-            found = self._jumps[hop]
-        if isinstance(found, UnreachableError):
-            raise UnreachableError(found.cause, f"jump host: {found.message}", hint=found.hint)
-        return found
+        with self._lock:  # which every host needs: nobody waits for a server that holds it
+            if hop not in self._jumps or _was_lost(self._jumps[hop]):
+                self._jumps[hop] = begin(lambda: self._open(self._route(hop), hop, session=False))
+            opened = self._jumps[hop]
+        try:
+            return opened.result()
+        except UnreachableError as error:
+            raise UnreachableError(error.cause, f"jump host: {error.message}", hint=error.hint) from None
 
     # -- trust ------------------------------------------------------------------------------------------
 
@@ -776,8 +774,30 @@ def _allow_files(connections: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
+def _through(jump: _Transport, route: _Route, timeout: float) -> paramiko.Channel:
+    """A connection that a jump host makes; Fabric would wait an hour for it."""
+    where = f"{route.address} port {route.port}"
+    try:
+        return jump.open_channel(
+            "direct-tcpip", (route.address, route.port), ("127.0.0.1", 0), timeout=timeout
+        )
+    except paramiko.ChannelException as error:
+        message = f"the jump host does not connect to {where}: {error.text.lower()}"
+        raise UnreachableError("connect_failed", message) from None
+    except (paramiko.SSHException, EOFError, OSError) as error:
+        if jump.is_active():
+            raise TimeoutError from None
+        message = f"the connection to the jump host before {where} was lost ({_reason(error)})"
+        raise UnreachableError("connect_failed", message) from None
+
+
+def _was_lost(opened: Future[Any]) -> bool:
+    """Whether there was a connection, and is none any more."""
+    return opened.done() and opened.exception() is None and not opened.result().is_connected
+
+
 def _close(opened: Future[Any]) -> None:
-    if opened.exception() is None:
+    with suppress(Exception):
         opened.result().close()
 
 

@@ -68,6 +68,12 @@ def listening(folder: Path, serve: Callable[[socket.socket], None]) -> Iterator[
             listener.shutdown(socket.SHUT_RDWR)
 
 
+def silent(line: socket.socket) -> None:
+    """Accept, hear everything, say nothing."""
+    while line.recv(1 << 16):
+        pass
+
+
 class Sshd(paramiko.ServerInterface):
     """Lets everybody in, and gives each session that has a command to `talk`."""
 
