@@ -36,6 +36,7 @@ from paramiko.transport import ChannelMap, ServiceRequestingTransport
 from deployer.background import begin
 from deployer.errors import HostError, LoadError, Problem, UnreachableError
 from deployer.remote.known_hosts import KnownKey, read_known_hosts
+from deployer.remote.proxy import ProxyCommand
 from deployer.remote.remote import ForwardingRefusedError, Remote, Reply, TcpChannel, last_line, telling_line
 from deployer.remote.script import BOOT_COMMAND, HELLO, boot_input, end_mark
 
@@ -55,6 +56,7 @@ _STARTS_PER_SERVER = 4  # sshd drops from 10 on (MaxStartups), and counts a logi
 _BANNER_TRIES = 4
 _SYSTEM_KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2", "/etc/ssh/ssh_known_hosts")
 _SILENCE = 30  # seconds without an answer to what was sent, after which a connection is dead
+_LOGIN = 30  # seconds to wait for each answer to a login
 _AHEAD = 10  # seconds to wait for a session that was opened ahead, when it is needed
 _PAUSES = (0.1, 0.3, 1.0)  # seconds until sshd surely knows that a session has ended, and allows another
 _UNREAD = 256 * 1024  # bytes that a script may leave unread; sshd tells of every 96 KiB that it read
@@ -114,8 +116,9 @@ class Connector:
 
         Keys that cannot be loaded are left to the hosts that need them.
         """
-        _allow_files(len(targets))
-        for path in dict.fromkeys(path for target in targets for path in self._route(target).keys):
+        routes = [self._route(target) for target in targets]
+        _allow_files(sum(map(_files, routes)))
+        for path in dict.fromkeys(path for route in routes for path in route.keys):
             if self._from_agent(path) is None:
                 self._key(path)
 
@@ -153,19 +156,24 @@ class Connector:
         except (ValueError, paramiko.SSHException) as error:
             message = f"cannot use what the ssh config says of {target.address}: {_reason(error)}"
             raise LoadError([Problem(message=message)]) from None
+        address = found.get("hostname", target.address)
+        user = target.user or found.get("user") or getpass.getuser()
+        # As ssh_config(5) has it, under TOKENS.
+        tokens = {"%h": address, "%n": target.address, "%p": str(port), "%r": user, "%%": "%"}
+        command = re.sub("%[hnpr%]", lambda token: tokens[token[0]], target.proxy_command or "")
         keys = (target.key_file,) if target.key_file else tuple(map(_path, found.get("identityfile", ())))
         files = target.known_hosts or tuple(map(_path, found.get("userknownhostsfile", "").split()))
         lenient = found.get("stricthostkeychecking", "yes") in {"accept-new", "no", "off"}
         return _Route(
-            address=found.get("hostname", target.address),
+            address=address,
             port=port,
-            user=target.user or found.get("user") or getpass.getuser(),
+            user=user,
             keys=keys,
             known_hosts=files or tuple(map(_path, _SYSTEM_KNOWN_HOSTS)),
             alias=found.get("hostkeyalias"),
             accept_new=target.host_key_checking == "accept-new" or lenient,
             proxy_jump=_unless_none(target.proxy_jump or found.get("proxyjump")),
-            proxy_command=_unless_none(target.proxy_command or found.get("proxycommand")),
+            proxy_command=_unless_none(command or found.get("proxycommand")),
         )
 
     def _config(self, path: Path | None) -> SSHConfig:
@@ -193,14 +201,10 @@ class Connector:
             try:
                 with self._turn(route):
                     return self._dial(route, target, hop=hop, session=session)
-            except paramiko.SSHException as error:
-                # A server with too many callers hangs up before it says who it is.
-                if "banner" in str(error) and tries_left:
-                    time.sleep(random.uniform(0.2, 1.0) * (_BANNER_TRIES - tries_left))  # noqa: S311  jitter
-                    continue
-                raise _unreachable(route, error) from None
             except Exception as error:  # noqa: BLE001  whatever it is, it is this host's alone
-                raise _unreachable(route, error) from None
+                if not (isinstance(error, _NoBannerError) and tries_left):
+                    raise _unreachable(route, error) from None
+                time.sleep(random.uniform(0.2, 1.0) * (_BANNER_TRIES - tries_left))  # noqa: S311  jitter
         raise AssertionError("unreachable: the last try returns or raises")
 
     @contextmanager
@@ -217,21 +221,9 @@ class Connector:
             "allow_agent": False,
             "look_for_keys": False,
             "banner_timeout": target.connect_timeout + 5,
-            "auth_timeout": 30,
+            "auth_timeout": _LOGIN,
             "transport_factory": _Transport,
         }
-        gateway: Any = None
-        if hop:
-            kwargs["sock"] = _through(hop.transport, route, target.connect_timeout)
-        elif route.proxy_command:
-            gateway = route.proxy_command
-        else:
-            sock = socket.create_connection((route.address, route.port), timeout=target.connect_timeout)
-            # Paramiko leaves Nagle on, which costs a delayed acknowledgement a message.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if hasattr(socket, "TCP_USER_TIMEOUT"):  # unset, tcp(7) waits for a quarter of an hour
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SILENCE * 1000)
-            kwargs["sock"] = sock
         if target.password:
             kwargs["password"] = target.password.reveal()
         if key := self._chosen_key(route):
@@ -246,19 +238,18 @@ class Connector:
             route.address,
             user=route.user,
             port=route.port,
-            gateway=gateway,
-            connect_timeout=target.connect_timeout,
             connect_kwargs=kwargs,
             config=fabric.Config(ssh_config=SSHConfig()),  # already applied, by _route
         )
         self._trust(connection.client, route)
+        connection.connect_timeout = target.connect_timeout  # of an argument Fabric takes whole seconds only
+        line = connection.connect_kwargs["sock"] = _line(route, hop, target.connect_timeout)
         try:
             connection.open()
         except BaseException as error:  # noqa: BLE001  it is raised again
-            why = _why(connection.client.get_transport(), error)
+            why = _why(connection.client.get_transport(), error, line)
             connection.close()
-            if "sock" in kwargs:
-                kwargs["sock"].close()
+            line.close()
             raise why from None
         return connection
 
@@ -302,16 +293,24 @@ class Connector:
     def _known(self, path: Path) -> list[KnownKey]:
         with self._lock:
             if path not in self._known_hosts:
-                self._known_hosts[path] = read_known_hosts(path)
+                try:
+                    self._known_hosts[path] = read_known_hosts(path)
+                except OSError as error:
+                    message = f"cannot read {path}: {_reason(error)}"
+                    raise UnreachableError("host_key_unknown", message) from None
             return self._known_hosts[path]
 
     def _remember(self, route: _Route, key: paramiko.PKey) -> None:
         """accept-new: the first key seen is written down, and every later one must be the same."""
         path = route.known_hosts[0]
         with self._lock:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with path.open("a", encoding="ascii") as file:
-                file.write(f"{route.known_name} {key.get_name()} {key.get_base64()}\n")
+            try:
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(f"{route.known_name} {key.get_name()} {key.get_base64()}\n")
+            except OSError as error:
+                message = f"cannot write the new key of {route.known_name} to {path}: {_reason(error)}"
+                raise UnreachableError("host_key_unknown", f"{message}; nothing was sent") from None
             new = KnownKey(names=(route.known_name,), kind=key.get_name(), blob=key.asbytes())
             self._known(path).append(new)
 
@@ -408,7 +407,12 @@ class _Policy(paramiko.MissingHostKeyPolicy):
 
 _HUNG_UP = "transport shut down or saw EOF"  # as paramiko has it
 _SEE_SSHD = "its log says why: journalctl -u ssh -u sshd"
+_STALLED = "Authentication timeout"  # as above
 _UNREADABLE = "said what cannot be understood"
+
+
+class _NoBannerError(paramiko.SSHException):
+    """Who was called hung up before saying who it is, as a server with too many callers does."""
 
 
 class _BadAnswerError(paramiko.SSHException):
@@ -765,13 +769,37 @@ def _no_hello(become: Become | None, status: int, before: str, errors: str) -> H
     return HostError("shell_failed", f"{message} and said: {said}" if said else message, hint=hint)
 
 
-def _allow_files(connections: int) -> None:
+def _files(route: _Route) -> int:
+    """Files that are open for a connection: its own, that to the agent, the stderr of a ProxyCommand."""
+    return 1 + ("SSH_AUTH_SOCK" in os.environ) + bool(route.proxy_command)
+
+
+def _allow_files(files: int) -> None:
     """Raise the soft limit of open files, often 1024, as far as it takes and may be: getrlimit(2)."""
-    wanted = connections + _OTHER_FILES
+    wanted = files + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if resource.RLIM_INFINITY != soft < wanted:
         most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def _line(route: _Route, hop: Any, timeout: float) -> Any:
+    """What an SSH connection is made over: as good as a socket."""
+    if hop:
+        return _through(hop.transport, route, timeout)
+    if route.proxy_command:
+        try:
+            return ProxyCommand(route.proxy_command)
+        except (OSError, ValueError) as error:
+            command = route.proxy_command.split(" ")[0]
+            message = f"cannot start the ProxyCommand {command} to {route.address}: {_reason(error)}"
+            raise UnreachableError("connect_failed", message) from None
+    sock = socket.create_connection((route.address, route.port), timeout=timeout)
+    # Paramiko leaves Nagle on, which costs a delayed acknowledgement a message.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # unset, tcp(7) waits for a quarter of an hour
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SILENCE * 1000)
+    return sock
 
 
 def _through(jump: _Transport, route: _Route, timeout: float) -> paramiko.Channel:
@@ -966,12 +994,17 @@ def _changed(route: _Route, key: paramiko.PKey) -> UnreachableError:
     return UnreachableError("host_key_changed", message, hint=hint)
 
 
-def _why(transport: _Transport | None, error: BaseException) -> BaseException:
-    """What `error` is about: paramiko goes on when a line has ended, and fails over what is missing then."""
-    if transport is None:
+def _why(transport: _Transport | None, error: BaseException, line: Any) -> BaseException:
+    """What `error` is about: paramiko goes on when a line or a wait has ended, and misses something then."""
+    if transport is None or not isinstance(error, Exception):
         return error
-    if isinstance(error, Exception) and isinstance(transport.ended, _BadAnswerError):
-        return transport.ended
+    ended = transport.ended
+    if isinstance(ended, _BadAnswerError):
+        return ended
+    if not transport.remote_version and (isinstance(ended, EOFError) or "banner" in str(ended)):
+        return _NoBannerError((isinstance(line, ProxyCommand) and line.failure()) or _reason(error))
+    if not transport.initial_kex_done and transport.is_active():
+        return TimeoutError()
     if transport.initial_kex_done and isinstance(error, ConnectionError | EOFError):
         return paramiko.AuthenticationException(_HUNG_UP)
     return error
@@ -993,6 +1026,9 @@ def _unreachable(route: _Route, error: Exception) -> UnreachableError:
             message = f"{where} did not accept a login as {route.user}"
             if _HUNG_UP in str(error):  # sshd does, without a word, where PAM does not let the account in
                 return UnreachableError("auth_failed", f"{message}, and hung up", hint=_SEE_SSHD)
+            if _STALLED in str(error):
+                message = f"{where} did not answer a login as {route.user} within {_LOGIN} s"
+                return UnreachableError("timed_out", message, hint=_SEE_SSHD)
             keys = ", ".join(str(path) for path in route.keys)
             hint = f"the key offered was {keys}" if keys else "name a key: ansible_ssh_private_key_file"
             return UnreachableError("auth_failed", message, hint=hint)
