@@ -21,7 +21,6 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +50,9 @@ if TYPE_CHECKING:
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False
 
-_SLICE = 64 * 1024  # bytes a send; paramiko's sendall of one large object is quadratic
+_SLICE = 64 * 1024  # bytes a send; of more paramiko takes 32 KiB anyway
+_SLOWEST = 1024  # bytes per second; who takes less is no more alive than who takes nothing
+_PACE = 60.0  # seconds of sending after which that is looked at
 _STARTS_PER_SERVER = 4  # sshd drops from 10 on (MaxStartups), and counts a login until after it answered
 _BANNER_TRIES = 4
 _SYSTEM_KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2", "/etc/ssh/ssh_known_hosts")
@@ -483,8 +484,17 @@ class _EagerTransport(_Transport, ServiceRequestingTransport):
             self.session = begin(lambda: _Shell(channel=self.open_session()))
 
 
+class _Answer(threading.Event):
+    """What a channel waits for that has asked its server something: in paramiko for ever."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if not super().wait(_SILENCE if timeout is None else timeout):
+            raise TimeoutError
+        return True
+
+
 class _Channels(ChannelMap):
-    """The channels of a transport, each of which knows it from the beginning.
+    """The channels of a transport, each of which knows it from the beginning, and waits for nothing for ever.
 
     Paramiko enters a channel first and tells it of its transport then; a server that hangs up in between, as
     one does that refuses a login, made the transport's thread fail and leave everybody waiting.
@@ -495,6 +505,7 @@ class _Channels(ChannelMap):
         self._transport = transport
 
     def put(self, chanid: int, chan: paramiko.Channel) -> None:
+        chan.event = _Answer()
         chan._set_transport(self._transport)  # type: ignore[attr-defined]  # noqa: SLF001  as paramiko does
         super().put(chanid, chan)
 
@@ -580,17 +591,14 @@ class _SshRemote:
                 said = b""
                 if not shell.greeted and self._become and self._become.password:
                     said = self._give_password(channel)
-                parts = chain((boot_input(script, args, end=end),), stdin or ())
-                _send(channel, parts, unread=lambda: max(_UNREAD, int(self._round_trip * _SPEED)))
-                if not end:
+                limit = _Limit(longest or 2 * timeout)
+                _send(channel, (boot_input(script, args, end=end),), unread=self._unread, limit=limit)
+                if stdin is not None:
+                    _send(channel, stdin, unread=self._unread)
                     _no_more(channel)
+                    limit = _Limit(limit.seconds)
                 hearing = _Hearing(
-                    channel,
-                    said,
-                    greeted=shell.greeted,
-                    silence=timeout,
-                    longest=longest or 2 * timeout,
-                    keep=keep,
+                    channel, said, greeted=shell.greeted, silence=timeout, limit=limit, keep=keep
                 )
                 shell.waits = hearing.until(end)
                 status = 0 if shell.waits else hearing.end()
@@ -605,6 +613,10 @@ class _SshRemote:
         if status == -1:  # RFC 4254, 6.10: no exit status means killed, or the connection died
             raise self._lost("the connection was lost before the command ended")
         return Reply(status=status, stdout=hearing.output, stderr=hearing.errors)
+
+    def _unread(self) -> int:
+        """Bytes of what was sent that may be unread there."""
+        return max(_UNREAD, int(self._round_trip * _SPEED))
 
     def connect_tcp(self, host: str, port: int, *, timeout: float) -> TcpChannel:
         try:
@@ -834,16 +846,54 @@ def _close_shell(opened: Future[_Shell]) -> None:
         opened.result().channel.close()
 
 
+class _Limit:
+    """The end of the time that a run may take in all."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._until = time.monotonic() + seconds
+
+    def check(self) -> None:
+        """Raise HostError if it has come."""
+        if time.monotonic() > self._until:
+            message = f"it did not come to an end within {self.seconds:.0f} s"
+            hint = "see what it still waits for there, and what the user's login files run"
+            raise HostError("timed_out", message, hint=hint)
+
+
+class _Pace:
+    """How fast a host takes what is sent; the time that it takes to make that does not count."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+        self._bytes = 0
+
+    def took(self, size: int, seconds: float) -> None:
+        """Raise HostError if it takes so little that this would go on for ever."""
+        self._seconds += seconds
+        self._bytes += size
+        if self._seconds > _PACE:
+            if self._bytes < _SLOWEST * self._seconds:
+                message = f"it took {self._bytes} bytes of what was sent within {self._seconds:.0f} s"
+                raise HostError("timed_out", message, hint="see what else uses the line to it")
+            self._seconds, self._bytes = 0.0, 0
+
+
 def _send(
-    channel: paramiko.Channel, parts: Iterable[bytes | memoryview], *, unread: Callable[[], int]
+    channel: paramiko.Channel,
+    parts: Iterable[bytes | memoryview],
+    *,
+    unread: Callable[[], int],
+    limit: _Limit | None = None,
 ) -> None:
-    """Send it all, and never have more than `unread` bytes of it there that nobody has read.
+    """Send it all within `limit`, and never have more than `unread` bytes of it there that nobody has read.
 
     What waits in sshd's memory it moves with every packet that joins it: 2 MB of that, which is its whole
     window, cost a host more than to unpack them.
     """
     window = channel.out_window_size
     tells = True
+    pace = _Pace()
 
     def has_room() -> bool:
         return not tells or window - channel.out_window_size < unread() or channel.closed
@@ -851,11 +901,16 @@ def _send(
     try:
         for part in parts:
             view = memoryview(part)
-            for start in range(0, len(view), _SLICE):
+            while view:
+                began = time.monotonic()
                 with channel.out_buffer_cv:
                     if not channel.out_buffer_cv.wait_for(has_room, timeout=_TELLS):
                         tells = False
-                channel.sendall(view[start : start + _SLICE])  # type: ignore[arg-type]  # any buffer will do
+                sent = channel.send(view[:_SLICE])  # type: ignore[arg-type]  # any buffer will do
+                view = view[sent:]
+                pace.took(sent, time.monotonic() - began)
+                if limit:
+                    limit.check()
     except TimeoutError:
         raise
     except OSError:
@@ -877,7 +932,7 @@ class _Hearing:
         *,
         greeted: bool,
         silence: float,
-        longest: float,
+        limit: _Limit,
         keep: int,
     ) -> None:
         self._channel = channel
@@ -885,11 +940,10 @@ class _Hearing:
         self._before: bytes | None = b"" if greeted else None
         self._errors = bytearray()
         self._silence = silence
-        self._longest = longest
+        self._limit = limit
         self._keep = keep
         self._sum = 0  # bytes of stdout
         self._heard = time.monotonic()
-        self._until = self._heard + longest
         channel.settimeout(min(silence, _TICK))
         self._take(said)
 
@@ -928,18 +982,14 @@ class _Hearing:
         """What is left of stderr, and the exit status."""
         while piece := self._next(self._channel.recv_stderr):
             self._take_error(piece)
-        if not self._channel.status_event.wait(min(self._silence, self._longest)):
+        if not self._channel.status_event.wait(min(self._silence, self._limit.seconds)):
             raise TimeoutError
         return self._channel.recv_exit_status()
 
     def _next(self, receive: Callable[[int], bytes]) -> bytes:
         while True:
             self._take_errors()
-            now = time.monotonic()
-            if now > self._until:
-                message = f"it did not come to an end within {self._longest:.0f} s"
-                hint = "see what it still waits for there, and what the user's login files run"
-                raise HostError("timed_out", message, hint=hint)
+            self._limit.check()
             try:
                 piece = receive(_SLICE)
             except TimeoutError:

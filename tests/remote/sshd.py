@@ -51,12 +51,16 @@ def listening(folder: Path, serve: Callable[[socket.socket], None]) -> Iterator[
     """A server that gives each connection to `serve`, in a thread of its own."""
     (folder / "config").touch()
     LOGIN_KEY.write_private_key_file(str(folder / "key"))
+    lines: list[socket.socket] = []
+    threads: list[threading.Thread] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def accept() -> None:
             with suppress(OSError):  # it was closed
                 while True:
-                    threading.Thread(target=one, args=(listener.accept()[0],), daemon=True).start()
+                    lines.append(listener.accept()[0])
+                    threads.append(threading.Thread(target=one, args=(lines[-1],), daemon=True))
+                    threads[-1].start()
 
         def one(line: socket.socket) -> None:
             with suppress(OSError, EOFError, paramiko.SSHException):
@@ -64,8 +68,11 @@ def listening(folder: Path, serve: Callable[[socket.socket], None]) -> Iterator[
 
         threading.Thread(target=accept, daemon=True).start()
         yield Server(port=listener.getsockname()[1], folder=folder)
-        with suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)
+        for open_one in (listener, *lines):
+            with suppress(OSError):
+                open_one.shutdown(socket.SHUT_RDWR)
+    for thread in threads:
+        thread.join(1)
 
 
 def silent(line: socket.socket) -> None:
