@@ -27,7 +27,12 @@ from typing import TYPE_CHECKING, Any
 import fabric
 import paramiko
 from paramiko.auth_handler import AuthOnlyHandler
-from paramiko.common import cMSG_SERVICE_REQUEST, cMSG_USERAUTH_REQUEST
+from paramiko.common import (
+    MSG_CHANNEL_DATA,
+    MSG_CHANNEL_EXTENDED_DATA,
+    cMSG_SERVICE_REQUEST,
+    cMSG_USERAUTH_REQUEST,
+)
 from paramiko.config import SSHConfig
 from paramiko.pkey import UnknownKeyType
 from paramiko.transport import ChannelMap, ServiceRequestingTransport
@@ -420,12 +425,30 @@ class _BadAnswerError(paramiko.SSHException):
     """The server said what could not be read."""
 
 
+def _within_window(
+    feed: Callable[[paramiko.Channel, paramiko.Message], None],
+) -> Callable[[paramiko.Channel, paramiko.Message], None]:
+    """Take what a server says, but not without end: paramiko limits what may be sent, and takes more."""
+
+    def fed(channel: paramiko.Channel, message: paramiko.Message) -> None:
+        feed(channel, message)
+        unread = len(channel.in_buffer) + len(channel.in_stderr_buffer)
+        if unread > 2 * channel.in_window_size:
+            raise _BadAnswerError(f"{unread} bytes, for {channel.in_window_size} of which it had leave")
+
+    return fed
+
+
 class _Transport(paramiko.Transport):
-    """Tells everybody who asks why it ended.
+    """Tells everybody who asks why it ended, and ends when a server says more than it may.
 
     Paramiko keeps whatever its thread met, a UnicodeDecodeError as well, for the one who asks first.
     """
 
+    _channel_handler_table = paramiko.Transport._channel_handler_table | {  # type: ignore[attr-defined]  # noqa: SLF001
+        MSG_CHANNEL_DATA: _within_window(paramiko.Channel._feed),  # type: ignore[attr-defined]  # noqa: SLF001
+        MSG_CHANNEL_EXTENDED_DATA: _within_window(paramiko.Channel._feed_extended),  # type: ignore[attr-defined]  # noqa: SLF001
+    }
     ended: Exception | None = None
     _refusal: Exception | None = None  # of one request
 
