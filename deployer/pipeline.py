@@ -503,22 +503,22 @@ class _Apply:
             return Reverted(failure=failure)
         return Failed(failure=failure, needs_person=only_started)
 
-    def _redial(self) -> HostError | None:
+    def _redial(self) -> Failure | None:
         """A fresh connection, or why there is none."""
         self.remote.close()
-        last: HostError | None = None
+        last: Failure | None = None
         for pause in _REDIALS:
             self._context.clock.sleep(pause)
             try:
                 self.remote = self._context.connect(self._desired.target)
-            except HostError as error:
-                last = error
+            except Exception as error:  # noqa: BLE001  the host must not be left for any
+                last = _failure(error)
             else:
                 self._context.keeper.hold(self._desired.name, self.remote, self._ready.locked)
                 return None
         return last
 
-    def _left_to_the_host(self, failure: Failure, second: HostError) -> Failed:
+    def _left_to_the_host(self, failure: Failure, second: Failure) -> Failed:
         message = f"{failure.message}, and not found again: {second.message}"
         return Failed(failure=replace(failure, message=message, hint=self._by_itself()), needs_person=True)
 
@@ -529,8 +529,8 @@ class _Apply:
     def _evidence(self, service: str, answer: str) -> Evidence | None:
         try:
             return gather_evidence(self.remote, service, answer=answer, redact=self._redact)
-        except HostError:
-            return None  # going back is what matters now
+        except Exception:  # noqa: BLE001  going back is what matters now
+            return None
 
     def _return(self, plan: ServicePlan) -> How:
         """Put back; once more if the host could not be asked, or was lost and is found again."""

@@ -343,6 +343,28 @@ def test_where_going_back_fails_a_person_is_needed(fleet: Fleet) -> None:
         assert host.closed
 
 
+def test_evidence_that_cannot_be_had_for_any_reason_keeps_nothing_from_going_back(fleet: Fleet) -> None:
+    host = MemoryHost(says={"observe": upgraded(fleet)})
+    host.answers = lambda: SICK if "revert" not in host.names() else OK
+    host.says["status"] = lambda args: state() if args[1] == "0" else ZeroDivisionError()
+    fleet.hosts["web1"] = host
+    outcome = dict(fleet.run())["web1"]
+    assert isinstance(outcome, Reverted)
+    assert outcome.failure.evidence is None
+
+
+def test_a_host_that_is_not_found_again_for_any_reason_has_its_outcome(fleet: Fleet) -> None:
+    def lost(_args: tuple[str, ...]) -> HostError:
+        fleet.hosts["web1"] = ZeroDivisionError("division by zero")
+        return HostError("connection_lost", "the connection was lost")
+
+    fleet.hosts["web1"] = MemoryHost(says={"observe": upgraded(fleet), "switch": lost})
+    outcome = dict(fleet.run())["web1"]
+    assert isinstance(outcome, Failed)
+    assert outcome.needs_person
+    assert "the connection was lost, and not found again: " in outcome.failure.message
+
+
 @pytest.mark.parametrize(
     "trouble",
     [

@@ -54,8 +54,9 @@ class Remote(Protocol):
     ) -> Reply:
         """Run `script` as root; `timeout` is seconds without any sign of life.
 
-        `longest` is seconds from when all was sent until it has ended, 0 for twice `timeout`: who says a byte
-        now and then is no more alive than who says nothing.
+        `longest` is seconds for all of it, 0 for twice `timeout`: who says a byte now and then is no more
+        alive than who says nothing.  They begin anew when `stdin` was sent, which may take as long as it
+        takes at 1 KiB a second.
         A reply that is longer than any answer of a script of ours is an error; of what other programs say
         only the last `keep` bytes (up to twice as many) are wanted, 0 for all.
 

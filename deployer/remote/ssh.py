@@ -21,14 +21,18 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fabric
 import paramiko
 from paramiko.auth_handler import AuthOnlyHandler
-from paramiko.common import cMSG_SERVICE_REQUEST, cMSG_USERAUTH_REQUEST
+from paramiko.common import (
+    MSG_CHANNEL_DATA,
+    MSG_CHANNEL_EXTENDED_DATA,
+    cMSG_SERVICE_REQUEST,
+    cMSG_USERAUTH_REQUEST,
+)
 from paramiko.config import SSHConfig
 from paramiko.pkey import UnknownKeyType
 from paramiko.transport import ChannelMap, ServiceRequestingTransport
@@ -36,6 +40,7 @@ from paramiko.transport import ChannelMap, ServiceRequestingTransport
 from deployer.background import begin
 from deployer.errors import HostError, LoadError, Problem, UnreachableError
 from deployer.remote.known_hosts import KnownKey, read_known_hosts
+from deployer.remote.proxy import ProxyCommand
 from deployer.remote.remote import ForwardingRefusedError, Remote, Reply, TcpChannel, last_line, telling_line
 from deployer.remote.script import BOOT_COMMAND, HELLO, boot_input, end_mark
 
@@ -50,11 +55,14 @@ if TYPE_CHECKING:
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False
 
-_SLICE = 64 * 1024  # bytes a send; paramiko's sendall of one large object is quadratic
+_SLICE = 64 * 1024  # bytes a send; of more paramiko takes 32 KiB anyway
+_SLOWEST = 1024  # bytes per second; who takes less is no more alive than who takes nothing
+_PACE = 60.0  # seconds of sending after which that is looked at
 _STARTS_PER_SERVER = 4  # sshd drops from 10 on (MaxStartups), and counts a login until after it answered
 _BANNER_TRIES = 4
 _SYSTEM_KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2", "/etc/ssh/ssh_known_hosts")
 _SILENCE = 30  # seconds without an answer to what was sent, after which a connection is dead
+_LOGIN = 30  # seconds to wait for each answer to a login
 _AHEAD = 10  # seconds to wait for a session that was opened ahead, when it is needed
 _PAUSES = (0.1, 0.3, 1.0)  # seconds until sshd surely knows that a session has ended, and allows another
 _UNREAD = 256 * 1024  # bytes that a script may leave unread; sshd tells of every 96 KiB that it read
@@ -104,9 +112,9 @@ class Connector:
         self._configs: dict[Path | None, SSHConfig] = {}
         self._known_hosts: dict[Path, list[KnownKey]] = {}
         self._keys: dict[Path, paramiko.PKey | UnreachableError] = {}
-        self._jumps: dict[Target, Any] = {}  # a connection, or why there is none
+        self._jumps: dict[Target, Future[Any]] = {}
         self._begun: dict[Target, Future[Remote]] = {}
-        self._starts: dict[str, threading.Semaphore] = {}
+        self._starts: dict[tuple[str | None, str], threading.Semaphore] = {}
         self._lock = threading.RLock()
 
     def prepare(self, targets: Sequence[Target]) -> None:
@@ -114,8 +122,9 @@ class Connector:
 
         Keys that cannot be loaded are left to the hosts that need them.
         """
-        _allow_files(len(targets))
-        for path in dict.fromkeys(path for target in targets for path in self._route(target).keys):
+        routes = [self._route(target) for target in targets]
+        _allow_files(sum(map(_files, routes)))
+        for path in dict.fromkeys(path for route in routes for path in route.keys):
             if self._from_agent(path) is None:
                 self._key(path)
 
@@ -141,29 +150,36 @@ class Connector:
 
     def close(self) -> None:
         """Let go of the connections to jump hosts, and of those that nobody took up."""
-        for begun in self._begun.values():
-            begun.add_done_callback(_close)
-        for connection in self._jumps.values():
-            with suppress(Exception):
-                connection.close()
+        for opened in (*self._begun.values(), *self._jumps.values()):
+            opened.add_done_callback(_close)
 
     # -- routes -----------------------------------------------------------------------------------------
 
     def _route(self, target: Target) -> _Route:
-        found = self._config(target.ssh_config).lookup(target.address)
+        try:
+            found = self._config(target.ssh_config).lookup(target.address)
+            port = target.port or int(found.get("port", 22))
+        except (ValueError, paramiko.SSHException) as error:
+            message = f"cannot use what the ssh config says of {target.address}: {_reason(error)}"
+            raise LoadError([Problem(message=message)]) from None
+        address = found.get("hostname", target.address)
+        user = target.user or found.get("user") or getpass.getuser()
+        # As ssh_config(5) has it, under TOKENS.
+        tokens = {"%h": address, "%n": target.address, "%p": str(port), "%r": user, "%%": "%"}
+        command = re.sub("%[hnpr%]", lambda token: tokens[token[0]], target.proxy_command or "")
         keys = (target.key_file,) if target.key_file else tuple(map(_path, found.get("identityfile", ())))
         files = target.known_hosts or tuple(map(_path, found.get("userknownhostsfile", "").split()))
         lenient = found.get("stricthostkeychecking", "yes") in {"accept-new", "no", "off"}
         return _Route(
-            address=found.get("hostname", target.address),
-            port=target.port or int(found.get("port", 22)),
-            user=target.user or found.get("user") or getpass.getuser(),
+            address=address,
+            port=port,
+            user=user,
             keys=keys,
             known_hosts=files or tuple(map(_path, _SYSTEM_KNOWN_HOSTS)),
             alias=found.get("hostkeyalias"),
             accept_new=target.host_key_checking == "accept-new" or lenient,
             proxy_jump=_unless_none(target.proxy_jump or found.get("proxyjump")),
-            proxy_command=_unless_none(target.proxy_command or found.get("proxycommand")),
+            proxy_command=_unless_none(command or found.get("proxycommand")),
         )
 
     def _config(self, path: Path | None) -> SSHConfig:
@@ -184,48 +200,36 @@ class Connector:
 
     def _open(self, route: _Route, target: Target, *, session: bool) -> Any:
         """A connection; with `session` one is opened ahead, for execs (a jump host may allow none)."""
+        hop = (
+            self._jump(route.proxy_jump, target) if route.proxy_jump else None
+        )  # which takes turns of its own
         for tries_left in reversed(range(_BANNER_TRIES)):
             try:
                 with self._turn(route):
-                    return self._dial(route, target, session=session)
-            except paramiko.SSHException as error:
-                # A server with too many callers hangs up before it says who it is.
-                if "banner" in str(error) and tries_left:
-                    time.sleep(random.uniform(0.2, 1.0) * (_BANNER_TRIES - tries_left))  # noqa: S311  jitter
-                    continue
-                raise _unreachable(route, error) from None
-            except (OSError, EOFError) as error:
-                raise _unreachable(route, error) from None
+                    return self._dial(route, target, hop=hop, session=session)
+            except Exception as error:  # noqa: BLE001  whatever it is, it is this host's alone
+                if not (isinstance(error, _NoBannerError) and tries_left):
+                    raise _unreachable(route, error) from None
+                time.sleep(random.uniform(0.2, 1.0) * (_BANNER_TRIES - tries_left))  # noqa: S311  jitter
         raise AssertionError("unreachable: the last try returns or raises")
 
     @contextmanager
     def _turn(self, route: _Route) -> Iterator[None]:
         """Wait for a turn, so that one server sees only a few handshakes at a time."""
         with self._lock:
-            server = route.proxy_jump or route.address
+            server = (route.proxy_jump, route.dialled_name)
             turns = self._starts.setdefault(server, threading.Semaphore(_STARTS_PER_SERVER))
         with turns:
             yield
 
-    def _dial(self, route: _Route, target: Target, *, session: bool) -> Any:
+    def _dial(self, route: _Route, target: Target, *, hop: Any, session: bool) -> Any:
         kwargs: dict[str, Any] = {
             "allow_agent": False,
             "look_for_keys": False,
             "banner_timeout": target.connect_timeout + 5,
-            "auth_timeout": 30,
+            "auth_timeout": _LOGIN,
+            "transport_factory": _Transport,
         }
-        gateway: Any = None
-        if route.proxy_jump:
-            gateway = self._jump(route.proxy_jump, target)
-        elif route.proxy_command:
-            gateway = route.proxy_command
-        else:
-            sock = socket.create_connection((route.address, route.port), timeout=target.connect_timeout)
-            # Paramiko leaves Nagle on, which costs a delayed acknowledgement a message.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if hasattr(socket, "TCP_USER_TIMEOUT"):  # unset, tcp(7) waits for a quarter of an hour
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SILENCE * 1000)
-            kwargs["sock"] = sock
         if target.password:
             kwargs["password"] = target.password.reveal()
         if key := self._chosen_key(route):
@@ -240,23 +244,19 @@ class Connector:
             route.address,
             user=route.user,
             port=route.port,
-            gateway=gateway,
-            connect_timeout=target.connect_timeout,
             connect_kwargs=kwargs,
             config=fabric.Config(ssh_config=SSHConfig()),  # already applied, by _route
         )
         self._trust(connection.client, route)
+        connection.connect_timeout = target.connect_timeout  # of an argument Fabric takes whole seconds only
+        line = connection.connect_kwargs["sock"] = _line(route, hop, target.connect_timeout)
         try:
             connection.open()
-        except BaseException as error:
-            transport = connection.client.get_transport()
-            met = transport is not None and transport.initial_kex_done
+        except BaseException as error:  # noqa: BLE001  it is raised again
+            why = _why(connection.client.get_transport(), error, line)
             connection.close()
-            if "sock" in kwargs:
-                kwargs["sock"].close()
-            if met and isinstance(error, ConnectionError | EOFError):
-                raise paramiko.AuthenticationException(_HUNG_UP) from None
-            raise
+            line.close()
+            raise why from None
         return connection
 
     def _jump(self, spec: str, target: Target) -> Any:
@@ -274,16 +274,14 @@ class Connector:
             proxy_jump=rest or "none",
             proxy_command=None,
         )
-        with self._lock:
-            if hop not in self._jumps:
-                try:
-                    self._jumps[hop] = self._open(self._route(hop), hop, session=False)
-                except UnreachableError as error:
-                    self._jumps[hop] = error
-            found = self._jumps[hop]
-        if isinstance(found, UnreachableError):
-            raise UnreachableError(found.cause, f"jump host: {found.message}", hint=found.hint)
-        return found
+        with self._lock:  # which every host needs: nobody waits for a server that holds it
+            if hop not in self._jumps or _was_lost(self._jumps[hop]):
+                self._jumps[hop] = begin(lambda: self._open(self._route(hop), hop, session=False))
+            opened = self._jumps[hop]
+        try:
+            return opened.result()
+        except UnreachableError as error:
+            raise UnreachableError(error.cause, f"jump host: {error.message}", hint=error.hint) from None
 
     # -- trust ------------------------------------------------------------------------------------------
 
@@ -301,16 +299,24 @@ class Connector:
     def _known(self, path: Path) -> list[KnownKey]:
         with self._lock:
             if path not in self._known_hosts:
-                self._known_hosts[path] = read_known_hosts(path)
+                try:
+                    self._known_hosts[path] = read_known_hosts(path)
+                except OSError as error:
+                    message = f"cannot read {path}: {_reason(error)}"
+                    raise UnreachableError("host_key_unknown", message) from None
             return self._known_hosts[path]
 
     def _remember(self, route: _Route, key: paramiko.PKey) -> None:
         """accept-new: the first key seen is written down, and every later one must be the same."""
         path = route.known_hosts[0]
         with self._lock:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with path.open("a", encoding="ascii") as file:
-                file.write(f"{route.known_name} {key.get_name()} {key.get_base64()}\n")
+            try:
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(f"{route.known_name} {key.get_name()} {key.get_base64()}\n")
+            except OSError as error:
+                message = f"cannot write the new key of {route.known_name} to {path}: {_reason(error)}"
+                raise UnreachableError("host_key_unknown", f"{message}; nothing was sent") from None
             new = KnownKey(names=(route.known_name,), kind=key.get_name(), blob=key.asbytes())
             self._known(path).append(new)
 
@@ -407,9 +413,65 @@ class _Policy(paramiko.MissingHostKeyPolicy):
 
 _HUNG_UP = "transport shut down or saw EOF"  # as paramiko has it
 _SEE_SSHD = "its log says why: journalctl -u ssh -u sshd"
+_STALLED = "Authentication timeout"  # as above
+_UNREADABLE = "said what cannot be understood"
 
 
-class _EagerTransport(ServiceRequestingTransport):
+class _NoBannerError(paramiko.SSHException):
+    """Who was called hung up before saying who it is, as a server with too many callers does."""
+
+
+class _BadAnswerError(paramiko.SSHException):
+    """The server said what could not be read."""
+
+
+def _within_window(
+    feed: Callable[[paramiko.Channel, paramiko.Message], None],
+) -> Callable[[paramiko.Channel, paramiko.Message], None]:
+    """Take what a server says, but not without end: paramiko limits what may be sent, and takes more."""
+
+    def fed(channel: paramiko.Channel, message: paramiko.Message) -> None:
+        feed(channel, message)
+        unread = len(channel.in_buffer) + len(channel.in_stderr_buffer)
+        if unread > 2 * channel.in_window_size:
+            raise _BadAnswerError(f"{unread} bytes, for {channel.in_window_size} of which it had leave")
+
+    return fed
+
+
+class _Transport(paramiko.Transport):
+    """Tells everybody who asks why it ended, and ends when a server says more than it may.
+
+    Paramiko keeps whatever its thread met, a UnicodeDecodeError as well, for the one who asks first.
+    """
+
+    _channel_handler_table = paramiko.Transport._channel_handler_table | {  # type: ignore[attr-defined]  # noqa: SLF001
+        MSG_CHANNEL_DATA: _within_window(paramiko.Channel._feed),  # type: ignore[attr-defined]  # noqa: SLF001
+        MSG_CHANNEL_EXTENDED_DATA: _within_window(paramiko.Channel._feed_extended),  # type: ignore[attr-defined]  # noqa: SLF001
+    }
+    ended: Exception | None = None
+    _refusal: Exception | None = None  # of one request
+
+    def __init__(self, sock: Any, **options: Any) -> None:
+        super().__init__(sock, **options)
+        self._channels = _Channels(self)
+
+    @property
+    def saved_exception(self) -> Exception | None:  # paramiko's name for it
+        return self.ended or self._refusal
+
+    @saved_exception.setter
+    def saved_exception(self, error: Exception | None) -> None:
+        match error:
+            case None | paramiko.ChannelException() | paramiko.AuthenticationException():
+                self._refusal = error
+            case paramiko.SSHException() | EOFError() | OSError():
+                self.ended = error
+            case _:
+                self.ended = _BadAnswerError(f"{type(error).__name__}: {error}")
+
+
+class _EagerTransport(_Transport, ServiceRequestingTransport):
     """Sends what authenticates, and opens the first session, without waiting for leave: two round trips less.
 
     A server that does not want to authenticate anybody disconnects (RFC 4253, 10), and what follows the
@@ -422,7 +484,6 @@ class _EagerTransport(ServiceRequestingTransport):
         # As OpenSSH, and unlike paramiko, for which it comes last: a third of the others' processor time.
         security = self.get_security_options()
         security.ciphers = sorted(security.ciphers, key=lambda cipher: "gcm" not in cipher)
-        self._channels = _Channels(self)
         self._wants_session = session
         self.session: Future[_Shell] | None = None
 
@@ -446,8 +507,17 @@ class _EagerTransport(ServiceRequestingTransport):
             self.session = begin(lambda: _Shell(channel=self.open_session()))
 
 
+class _Answer(threading.Event):
+    """What a channel waits for that has asked its server something: in paramiko for ever."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if not super().wait(_SILENCE if timeout is None else timeout):
+            raise TimeoutError
+        return True
+
+
 class _Channels(ChannelMap):
-    """The channels of a transport, each of which knows it from the beginning.
+    """The channels of a transport, each of which knows it from the beginning, and waits for nothing for ever.
 
     Paramiko enters a channel first and tells it of its transport then; a server that hangs up in between, as
     one does that refuses a login, made the transport's thread fail and leave everybody waiting.
@@ -458,6 +528,7 @@ class _Channels(ChannelMap):
         self._transport = transport
 
     def put(self, chanid: int, chan: paramiko.Channel) -> None:
+        chan.event = _Answer()
         chan._set_transport(self._transport)  # type: ignore[attr-defined]  # noqa: SLF001  as paramiko does
         super().put(chanid, chan)
 
@@ -503,7 +574,8 @@ class _SshRemote:
 
     def __init__(self, connection: Any, route: _Route, become: Become | None) -> None:
         self._connection = connection
-        self._transport: paramiko.Transport = connection.transport
+        self._where = f"{route.address} port {route.port}"
+        self._transport: _Transport = connection.transport
         self._transport.set_keepalive(_SILENCE // 3)  # quiet is not dead, and dead is seen
         # Under root's login sudo would add nothing, and minimal hosts do without it.
         self._become = None if become and become.user == route.user else become
@@ -542,17 +614,14 @@ class _SshRemote:
                 said = b""
                 if not shell.greeted and self._become and self._become.password:
                     said = self._give_password(channel)
-                parts = chain((boot_input(script, args, end=end),), stdin or ())
-                _send(channel, parts, unread=lambda: max(_UNREAD, int(self._round_trip * _SPEED)))
-                if not end:
+                limit = _Limit(longest or 2 * timeout)
+                _send(channel, (boot_input(script, args, end=end),), unread=self._unread, limit=limit)
+                if stdin is not None:
+                    _send(channel, stdin, unread=self._unread)
                     _no_more(channel)
+                    limit = _Limit(limit.seconds)
                 hearing = _Hearing(
-                    channel,
-                    said,
-                    greeted=shell.greeted,
-                    silence=timeout,
-                    longest=longest or 2 * timeout,
-                    keep=keep,
+                    channel, said, greeted=shell.greeted, silence=timeout, limit=limit, keep=keep
                 )
                 shell.waits = hearing.until(end)
                 status = 0 if shell.waits else hearing.end()
@@ -563,10 +632,14 @@ class _SshRemote:
             message = str(error) or f"no sign of life for {timeout:.0f} s"
             raise HostError("timed_out", message) from None
         except (paramiko.SSHException, EOFError, OSError) as error:
-            raise HostError("connection_lost", f"the connection was lost ({_reason(error)})") from None
+            raise self._lost(f"the connection was lost ({_reason(error)})") from None
         if status == -1:  # RFC 4254, 6.10: no exit status means killed, or the connection died
-            raise HostError("connection_lost", "the connection was lost before the command ended")
+            raise self._lost("the connection was lost before the command ended")
         return Reply(status=status, stdout=hearing.output, stderr=hearing.errors)
+
+    def _unread(self) -> int:
+        """Bytes of what was sent that may be unread there."""
+        return max(_UNREAD, int(self._round_trip * _SPEED))
 
     def connect_tcp(self, host: str, port: int, *, timeout: float) -> TcpChannel:
         try:
@@ -577,12 +650,19 @@ class _SshRemote:
             if error.code == 1:  # SSH_OPEN_ADMINISTRATIVELY_PROHIBITED, RFC 4254, 5.1
                 raise ForwardingRefusedError from None
             raise ConnectionRefusedError(error.text.lower() or "connection refused") from None
-        except (paramiko.SSHException, EOFError) as error:
+        except (paramiko.SSHException, EOFError, OSError) as error:
             if not self._transport.is_active():
-                raise HostError("connection_lost", f"the connection was lost ({_reason(error)})") from None
+                raise self._lost(f"the connection was lost ({_reason(error)})") from None
             raise TimeoutError(f"no connection within {timeout:g} s") from None
         channel.settimeout(timeout)
         return channel
+
+    def _lost(self, message: str) -> HostError:
+        """Why nothing more can be asked."""
+        ended = self._transport.ended
+        if isinstance(ended, _BadAnswerError):
+            return HostError("bad_answer", f"{self._where} {_UNREADABLE} ({ended})")
+        return HostError("connection_lost", message)
 
     def close(self) -> None:
         with suppress(Exception):
@@ -724,17 +804,63 @@ def _no_hello(become: Become | None, status: int, before: str, errors: str) -> H
     return HostError("shell_failed", f"{message} and said: {said}" if said else message, hint=hint)
 
 
-def _allow_files(connections: int) -> None:
+def _files(route: _Route) -> int:
+    """Files that are open for a connection: its own, that to the agent, the stderr of a ProxyCommand."""
+    return 1 + ("SSH_AUTH_SOCK" in os.environ) + bool(route.proxy_command)
+
+
+def _allow_files(files: int) -> None:
     """Raise the soft limit of open files, often 1024, as far as it takes and may be: getrlimit(2)."""
-    wanted = connections + _OTHER_FILES
+    wanted = files + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if resource.RLIM_INFINITY != soft < wanted:
         most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
+def _line(route: _Route, hop: Any, timeout: float) -> Any:
+    """What an SSH connection is made over: as good as a socket."""
+    if hop:
+        return _through(hop.transport, route, timeout)
+    if route.proxy_command:
+        try:
+            return ProxyCommand(route.proxy_command)
+        except (OSError, ValueError) as error:
+            command = route.proxy_command.split(" ")[0]
+            message = f"cannot start the ProxyCommand {command} to {route.address}: {_reason(error)}"
+            raise UnreachableError("connect_failed", message) from None
+    sock = socket.create_connection((route.address, route.port), timeout=timeout)
+    # Paramiko leaves Nagle on, which costs a delayed acknowledgement a message.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # unset, tcp(7) waits for a quarter of an hour
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SILENCE * 1000)
+    return sock
+
+
+def _through(jump: _Transport, route: _Route, timeout: float) -> paramiko.Channel:
+    """A connection that a jump host makes; Fabric would wait an hour for it."""
+    where = f"{route.address} port {route.port}"
+    try:
+        return jump.open_channel(
+            "direct-tcpip", (route.address, route.port), ("127.0.0.1", 0), timeout=timeout
+        )
+    except paramiko.ChannelException as error:
+        message = f"the jump host does not connect to {where}: {error.text.lower()}"
+        raise UnreachableError("connect_failed", message) from None
+    except (paramiko.SSHException, EOFError, OSError) as error:
+        if jump.is_active():
+            raise TimeoutError from None
+        message = f"the connection to the jump host before {where} was lost ({_reason(error)})"
+        raise UnreachableError("connect_failed", message) from None
+
+
+def _was_lost(opened: Future[Any]) -> bool:
+    """Whether there was a connection, and is none any more."""
+    return opened.done() and opened.exception() is None and not opened.result().is_connected
+
+
 def _close(opened: Future[Any]) -> None:
-    if opened.exception() is None:
+    with suppress(Exception):
         opened.result().close()
 
 
@@ -743,16 +869,54 @@ def _close_shell(opened: Future[_Shell]) -> None:
         opened.result().channel.close()
 
 
+class _Limit:
+    """The end of the time that a run may take in all."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._until = time.monotonic() + seconds
+
+    def check(self) -> None:
+        """Raise HostError if it has come."""
+        if time.monotonic() > self._until:
+            message = f"it did not come to an end within {self.seconds:.0f} s"
+            hint = "see what it still waits for there, and what the user's login files run"
+            raise HostError("timed_out", message, hint=hint)
+
+
+class _Pace:
+    """How fast a host takes what is sent; the time that it takes to make that does not count."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+        self._bytes = 0
+
+    def took(self, size: int, seconds: float) -> None:
+        """Raise HostError if it takes so little that this would go on for ever."""
+        self._seconds += seconds
+        self._bytes += size
+        if self._seconds > _PACE:
+            if self._bytes < _SLOWEST * self._seconds:
+                message = f"it took {self._bytes} bytes of what was sent within {self._seconds:.0f} s"
+                raise HostError("timed_out", message, hint="see what else uses the line to it")
+            self._seconds, self._bytes = 0.0, 0
+
+
 def _send(
-    channel: paramiko.Channel, parts: Iterable[bytes | memoryview], *, unread: Callable[[], int]
+    channel: paramiko.Channel,
+    parts: Iterable[bytes | memoryview],
+    *,
+    unread: Callable[[], int],
+    limit: _Limit | None = None,
 ) -> None:
-    """Send it all, and never have more than `unread` bytes of it there that nobody has read.
+    """Send it all within `limit`, and never have more than `unread` bytes of it there that nobody has read.
 
     What waits in sshd's memory it moves with every packet that joins it: 2 MB of that, which is its whole
     window, cost a host more than to unpack them.
     """
     window = channel.out_window_size
     tells = True
+    pace = _Pace()
 
     def has_room() -> bool:
         return not tells or window - channel.out_window_size < unread() or channel.closed
@@ -760,11 +924,16 @@ def _send(
     try:
         for part in parts:
             view = memoryview(part)
-            for start in range(0, len(view), _SLICE):
+            while view:
+                began = time.monotonic()
                 with channel.out_buffer_cv:
                     if not channel.out_buffer_cv.wait_for(has_room, timeout=_TELLS):
                         tells = False
-                channel.sendall(view[start : start + _SLICE])  # type: ignore[arg-type]  # any buffer will do
+                sent = channel.send(view[:_SLICE])  # type: ignore[arg-type]  # any buffer will do
+                view = view[sent:]
+                pace.took(sent, time.monotonic() - began)
+                if limit:
+                    limit.check()
     except TimeoutError:
         raise
     except OSError:
@@ -786,7 +955,7 @@ class _Hearing:
         *,
         greeted: bool,
         silence: float,
-        longest: float,
+        limit: _Limit,
         keep: int,
     ) -> None:
         self._channel = channel
@@ -794,11 +963,10 @@ class _Hearing:
         self._before: bytes | None = b"" if greeted else None
         self._errors = bytearray()
         self._silence = silence
-        self._longest = longest
+        self._limit = limit
         self._keep = keep
         self._sum = 0  # bytes of stdout
         self._heard = time.monotonic()
-        self._until = self._heard + longest
         channel.settimeout(min(silence, _TICK))
         self._take(said)
 
@@ -837,18 +1005,14 @@ class _Hearing:
         """What is left of stderr, and the exit status."""
         while piece := self._next(self._channel.recv_stderr):
             self._take_error(piece)
-        if not self._channel.status_event.wait(min(self._silence, self._longest)):
+        if not self._channel.status_event.wait(min(self._silence, self._limit.seconds)):
             raise TimeoutError
         return self._channel.recv_exit_status()
 
     def _next(self, receive: Callable[[int], bytes]) -> bytes:
         while True:
             self._take_errors()
-            now = time.monotonic()
-            if now > self._until:
-                message = f"it did not come to an end within {self._longest:.0f} s"
-                hint = "see what it still waits for there, and what the user's login files run"
-                raise HostError("timed_out", message, hint=hint)
+            self._limit.check()
             try:
                 piece = receive(_SLICE)
             except TimeoutError:
@@ -903,6 +1067,22 @@ def _changed(route: _Route, key: paramiko.PKey) -> UnreachableError:
     return UnreachableError("host_key_changed", message, hint=hint)
 
 
+def _why(transport: _Transport | None, error: BaseException, line: Any) -> BaseException:
+    """What `error` is about: paramiko goes on when a line or a wait has ended, and misses something then."""
+    if transport is None or not isinstance(error, Exception):
+        return error
+    ended = transport.ended
+    if isinstance(ended, _BadAnswerError):
+        return ended
+    if not transport.remote_version and (isinstance(ended, EOFError) or "banner" in str(ended)):
+        return _NoBannerError((isinstance(line, ProxyCommand) and line.failure()) or _reason(error))
+    if not transport.initial_kex_done and transport.is_active():
+        return TimeoutError()
+    if transport.initial_kex_done and isinstance(error, ConnectionError | EOFError):
+        return paramiko.AuthenticationException(_HUNG_UP)
+    return error
+
+
 def _unreachable(route: _Route, error: Exception) -> UnreachableError:
     where = f"{route.address} port {route.port}"
     match error:
@@ -910,6 +1090,8 @@ def _unreachable(route: _Route, error: Exception) -> UnreachableError:
             return error
         case paramiko.BadHostKeyException():
             return _changed(route, error.key)
+        case _BadAnswerError():
+            return UnreachableError("bad_answer", f"{where} {_UNREADABLE} ({error})")
         case paramiko.PasswordRequiredException():
             message = "the default private key is encrypted and the agent does not hold it"
             return UnreachableError("key_locked", message, hint="ssh-add it, or name it in the inventory")
@@ -917,6 +1099,9 @@ def _unreachable(route: _Route, error: Exception) -> UnreachableError:
             message = f"{where} did not accept a login as {route.user}"
             if _HUNG_UP in str(error):  # sshd does, without a word, where PAM does not let the account in
                 return UnreachableError("auth_failed", f"{message}, and hung up", hint=_SEE_SSHD)
+            if _STALLED in str(error):
+                message = f"{where} did not answer a login as {route.user} within {_LOGIN} s"
+                return UnreachableError("timed_out", message, hint=_SEE_SSHD)
             keys = ", ".join(str(path) for path in route.keys)
             hint = f"the key offered was {keys}" if keys else "name a key: ansible_ssh_private_key_file"
             return UnreachableError("auth_failed", message, hint=hint)

@@ -67,7 +67,7 @@ def hear(
     talker: Talker, *, greeted: bool = False, silence: float = 5.0, longest: float = 5.0, keep: int = 0
 ) -> ssh._Hearing:
     channel = cast("paramiko.Channel", talker)
-    return ssh._Hearing(channel, b"", greeted=greeted, silence=silence, longest=longest, keep=keep)
+    return ssh._Hearing(channel, b"", greeted=greeted, silence=silence, limit=ssh._Limit(longest), keep=keep)
 
 
 def ended(talker: Talker, *, greeted: bool = False, longest: float = 5.0, keep: int = 0) -> str:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, cast
 
+import paramiko
+import pytest
+
+from deployer.errors import HostError
 from deployer.remote import ssh
+from deployer.remote.script import HELLO
+from tests.remote.sshd import Sshd, connected, listening
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import paramiko
-    import pytest
+    import socket
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 WINDOW = 2 * 1024 * 1024
 SLICE = 32 * 1024
@@ -28,11 +34,13 @@ class Line:
         self.most_unread = 0
         self._tells = tells
 
-    def sendall(self, data: memoryview) -> None:
+    def send(self, data: memoryview) -> int:
+        size = min(len(data), SLICE)
         with self.out_buffer_cv:
-            self.sent += len(data)
-            self.out_window_size -= len(data)
+            self.sent += size
+            self.out_window_size -= size
             self.most_unread = max(self.most_unread, WINDOW - self.out_window_size)
+        return size
 
     def read(self) -> None:
         """Let the host read what it has, and its server tell of that."""
@@ -97,3 +105,88 @@ def test_a_channel_that_its_host_closed_is_not_waited_for() -> None:
     line.close()
     sender.join(ssh._TELLS / 2)
     assert not sender.is_alive()
+
+
+class Trickle(Line):
+    """Takes a few bytes now and then."""
+
+    def send(self, data: memoryview) -> int:
+        time.sleep(0.01)
+        return super().send(data[:10])
+
+
+def trickled(*, limit: ssh._Limit | None = None) -> HostError:
+    line = cast("paramiko.Channel", Trickle())
+    began = time.monotonic()
+    with pytest.raises(HostError) as caught:
+        ssh._send(line, [bytes(1024 * 1024)], unread=lambda: WINDOW, limit=limit)
+    assert time.monotonic() - began < 5
+    return caught.value
+
+
+def test_a_script_that_is_taken_byte_by_byte_is_over_when_its_time_is() -> None:
+    assert trickled(limit=ssh._Limit(0.3)).cause == "timed_out"
+
+
+def test_data_that_is_taken_byte_by_byte_is_not_sent_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh, "_PACE", 0.3)
+    assert trickled().cause == "timed_out"
+
+
+def test_a_slow_line_and_a_slow_source_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh, "_PACE", 0.1)
+    monkeypatch.setattr(ssh, "_SLOWEST", 500)
+
+    def source() -> Iterator[bytes]:
+        for _ in range(5):
+            time.sleep(0.1)
+            yield bytes(100)
+
+    line = Trickle()
+    ssh._send(cast("paramiko.Channel", line), source(), unread=lambda: WINDOW)
+    assert line.sent == 500
+
+
+# -- a server ------------------------------------------------------------------------------------------------
+
+
+class Trickling(Sshd):
+    """Has a window of a few bytes, and opens it a little, again and again."""
+
+    def __init__(self) -> None:
+        super().__init__(self._trickle)
+
+    def made(self, line: socket.socket) -> paramiko.Transport:
+        return paramiko.Transport(line, default_window_size=4096)
+
+    def _trickle(self, channel: paramiko.Channel) -> None:
+        channel.sendall(f"{HELLO}\n".encode())
+        while channel.recv(64):
+            time.sleep(0.05)
+
+
+class Mute(Sshd):
+    """Never answers whether it runs a command."""
+
+    def check_channel_exec_request(self, _channel: paramiko.Channel, _command: bytes) -> bool:
+        time.sleep(60)
+        return True
+
+
+def test_the_time_of_a_run_begins_before_its_script_is_sent(tmp_path: Path) -> None:
+    with listening(tmp_path, Trickling().serve) as server, connected(server.target()) as remote:
+        began = time.monotonic()
+        with pytest.raises(HostError) as caught:
+            remote.run("# " + "x" * 200_000, timeout=2, longest=1)
+        assert caught.value.cause == "timed_out"
+        assert time.monotonic() - began < 6
+
+
+def test_whether_a_command_runs_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh, "_SILENCE", 1)
+    with listening(tmp_path, Mute().serve) as server, connected(server.target()) as remote:
+        with pytest.raises(HostError) as caught:
+            remote.run("true", timeout=2)
+        assert caught.value.cause == "timed_out"

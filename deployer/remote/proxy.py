@@ -1,0 +1,67 @@
+"""A ProxyCommand: a program whose standard input and output are the connection to a host."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+import subprocess
+
+from deployer.background import begin
+from deployer.remote.remote import telling_line
+
+_SHOWN = 4096  # bytes of the end of its stderr
+_LAST_WORDS = 0.5  # seconds to wait for them, once the connection has ended
+
+
+class ProxyCommand(socket.socket):
+    """One end of a pair of sockets, of which the program has the other: to be used as any connection is.
+
+    What it says on stderr is read all the time, for a full pipe would make it wait.
+    """
+
+    def __init__(self, command: str) -> None:
+        """Start it, without a shell.
+
+        Raises:
+            OSError: it cannot be started.
+            ValueError: it is no command.
+
+        """
+        words = [os.path.expanduser(word) for word in shlex.split(command)]  # noqa: PTH111  not all are paths
+        if not words:
+            raise ValueError("it has no words")
+        near, far = socket.socketpair()
+        super().__init__(near.family, near.type, near.proto, fileno=near.detach())
+        try:
+            with far:
+                self._program: subprocess.Popen[bytes] = subprocess.Popen(
+                    words, stdin=far.fileno(), stdout=far.fileno(), stderr=subprocess.PIPE
+                )
+        except BaseException:
+            super().close()
+            raise
+        self._said = b""
+        self._end = begin(self._listen)
+
+    def close(self) -> None:
+        """Close it, and end the program."""
+        super().close()
+        self._program.terminate()  # of one that has ended, nothing is heard
+
+    def failure(self) -> str:
+        """With what the program ended by itself: its status and its last words; empty for no failure."""
+        try:
+            status = self._end.result(_LAST_WORDS)
+        except TimeoutError:
+            return ""
+        said = telling_line(self._said.decode(errors="replace")) or "nothing"
+        return f"its ProxyCommand ended with status {status} and said: {said}" if status else ""
+
+    def _listen(self) -> int:
+        assert self._program.stderr  # noqa: S101  it is a pipe
+        with self._program.stderr as stderr:
+            while piece := os.read(stderr.fileno(), _SHOWN):
+                self._said = (self._said + piece)[-_SHOWN:]
+        status: int = self._program.wait()
+        return status
