@@ -36,7 +36,11 @@ class ProxyCommand(socket.socket):
         try:
             with far:
                 self._program: subprocess.Popen[bytes] = subprocess.Popen(
-                    words, stdin=far.fileno(), stdout=far.fileno(), stderr=subprocess.PIPE
+                    words,
+                    stdin=far.fileno(),
+                    stdout=far.fileno(),
+                    stderr=subprocess.PIPE,
+                    start_new_session=True,  # a Ctrl-C asks this run to end in good order
                 )
         except BaseException:
             super().close()
