@@ -1,4 +1,4 @@
-"""Text that came from elsewhere, made harmless: what steers a terminal, or hides on it, can be seen."""
+"""Text from elsewhere, made harmless: what steers a terminal, or hides on it, is shown; long text is cut."""
 
 from __future__ import annotations
 
@@ -14,6 +14,14 @@ _HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
     "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
+
+LONGEST = 2000
+"""Characters of a text that a person is to read, or a program to look into."""
+
+
+def cut(text: str) -> str:
+    """`text`, or its beginning and how long it was."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text)} characters)"
 
 
 def visible(text: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from deployer.outcome import Evidence, Failed, Failure
 from deployer.report.events import HostFinished, HostPlanned, RunFinished
-from deployer.visible import all_visible, visible
+from deployer.visible import LONGEST, all_visible, cut, visible
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,8 @@ def test_every_text_of_an_event_is_reached() -> None:
 def test_what_is_harmless_is_handed_on_as_it_is() -> None:
     event = HostPlanned(host="a", changes=("b",), diff="c\n+d", notes=())
     assert all_visible(event) is event
+
+
+def test_what_is_long_is_cut_and_says_so() -> None:
+    assert cut("x" * LONGEST) == "x" * LONGEST
+    assert cut("x" * 48_000) == "x" * LONGEST + "... (48000 characters)"
