@@ -6,7 +6,7 @@ import pytest
 
 from deployer.outcome import Evidence, Failed, Failure
 from deployer.report.events import HostFinished, HostPlanned, RunFinished
-from deployer.visible import LONGEST, all_visible, cut, visible
+from deployer.visible import LONGEST, all_visible, cut, one_line, visible
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,10 @@ def test_what_is_harmless_is_handed_on_as_it_is() -> None:
 def test_what_is_long_is_cut_and_says_so() -> None:
     assert cut("x" * LONGEST) == "x" * LONGEST
     assert cut("x" * 48_000) == "x" * LONGEST + "... (48000 characters)"
+
+
+def test_in_a_line_all_of_a_text_is_in_that_line() -> None:
+    assert one_line("a\tb\nweb2  fine\x1b[2J") == "a\ufffdb\ufffdweb2  fine\ufffd[2J"
+    assert len(one_line("x\n" * 3_000_000)) < LONGEST + 100
+    planned = HostPlanned(host="a", changes=("b\nc",), diff="", notes=())
+    assert all_visible(planned, one_line).changes == ("b\ufffdc",)

@@ -10,6 +10,7 @@ from deployer.desired import ServiceTask
 from deployer.errors import HostError
 from deployer.outcome import Failed, Failure, Unreachable
 from deployer.remote.remote import reading
+from deployer.visible import all_visible, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -48,7 +49,10 @@ def ask(
     forks: int,
     stop: Callable[[], bool] = lambda: False,
 ) -> list[tuple[str, _T | NoAnswer]]:
-    """The answers by host, in the order of `hosts`; once `stop` says so, those that are in."""
+    """The answers by host, in the order of `hosts`; once `stop` says so, those that are in.
+
+    Every text in them is short, and harmless in a line of any output.
+    """
 
     def one(host: DesiredHost) -> _T | NoAnswer:
         try:
@@ -90,7 +94,7 @@ def _so_far(future: Future[_T | NoAnswer]) -> _T | NoAnswer:
     if future.cancel():
         message, hint = "interrupted before it was asked", ""
     elif future.done():
-        return future.result()
+        return all_visible(future.result(), one_line)
     else:
         message, hint = "interrupted before it answered", "what it was asked for may be done; ask again"
     return Failed(failure=Failure(cause=INTERRUPTED, message=message, hint=hint), needs_person=False)

@@ -49,13 +49,13 @@ def ask_ledger(remote: Remote, services: Sequence[str], *, count: int) -> tuple[
     """
     reply = remote.run(read_script(*_SCRIPT), (str(count), *services), timeout=60)
     fields(reply, what="reading the ledger")
-    return parse_ledgers(reply.stdout, services)
+    return parse_ledgers(reply.stdout, services, count=count)
 
 
-def parse_ledgers(stdout: str, services: Sequence[str]) -> tuple[ServiceLedger, ...]:
+def parse_ledgers(stdout: str, services: Sequence[str], *, count: int) -> tuple[ServiceLedger, ...]:
     """Read the reply of ledger.sh.  Raises ValueError: it says nothing about a service."""
     return tuple(
-        ServiceLedger(service=service, entries=tuple(parse_entry(line) for line in lines if line.strip()))
+        ServiceLedger(service=service, entries=tuple(map(parse_entry, [*filter(str.strip, lines)][-count:])))
         for service, lines in zip(services, for_each(services, sections(stdout)), strict=True)
     )
 

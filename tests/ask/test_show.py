@@ -14,6 +14,7 @@ import pytest
 from deployer import show
 from deployer.cli import main
 from deployer.remote.remote import Reply
+from deployer.visible import LONGEST, one_line, visible
 from tests.memory import MemoryHost
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def ask(monkeypatch: pytest.MonkeyPatch, hosts: Hosts, *words: str) -> int:
     monkeypatch.setattr(show, "Connector", lambda **_: hosts)
-    monkeypatch.setattr(sys, "argv", ["deployer", *words, "site.yml", "-i", "hosts.ini", "-f", "1", "--json"])
+    monkeypatch.setattr(sys, "argv", ["deployer", *words, "site.yml", "-i", "hosts.ini", "-f", "1"])
     try:
         with pytest.raises(SystemExit) as ended:
             main()
@@ -99,7 +100,7 @@ def test_what_is_in_is_shown(
     words: tuple[str, ...],
     number: signal.Signals,
 ) -> None:
-    code = ask(monkeypatch, Hosts(COMMANDS[words], number), *words)
+    code = ask(monkeypatch, Hosts(COMMANDS[words], number), *words, "--json")
     shown, said = capsys.readouterr()
     assert (code, said) == (130, "")
     lines = [json.loads(line) for line in shown.splitlines()]
@@ -116,8 +117,39 @@ def test_what_is_in_is_shown(
 def test_a_host_that_says_nothing_has_not_answered(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], said: str
 ) -> None:
-    assert ask(monkeypatch, Hosts(said, None), *words) == 1
+    assert ask(monkeypatch, Hosts(said, None), *words, "--json") == 1
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(line["host"], line["failure"]["cause"]) for line in lines] == [
         (name, "bad_answer") for name in ("web1", "web2", "web3")
     ]
+
+
+EVIL = "\x1b[2J\u202e\u009b" + "x" * 3_000_000
+EVILS = {
+    ("unlock",): f"broken app run=R{EVIL} by={EVIL} pid=42 from=b-1 since=1795346400 left=60\n",
+    ("history", "--on-host"): f"= app\n{EVIL} {EVIL} by={EVIL} {EVIL}={EVIL}\n",
+    ("releases",): f"= service app\n= release app R1{EVIL} good current\n"
+    + json.dumps({"by": f"anna\nweb2  app  fine\n{EVIL}", "run": EVIL})
+    + "\n",
+    ("unlock", "-l", "web1"): f"failed not_root {EVIL}\n",
+}
+
+
+@pytest.mark.parametrize("words", EVILS, ids=" ".join)
+@pytest.mark.usefixtures("site")
+def test_what_a_host_wrote_steers_nothing_and_is_not_without_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    ask(monkeypatch, Hosts(EVILS[words], None), *words)
+    shown = capsys.readouterr().out
+    assert all(one_line(line[:LONGEST]) == line[:LONGEST] for line in shown.splitlines())
+    assert len(shown) < 60_000
+    assert {line.split()[0] for line in shown.splitlines() if line[0] != " "} <= {"web1", "web2", "web3"}
+
+    ask(monkeypatch, Hosts(EVILS[words], None), *words, "--json")
+    for line in capsys.readouterr().out.splitlines():
+        told = json.loads(line)
+        plain = {**told, **told.pop("failure", {})}
+        for text in (text for pair in plain.items() for text in pair if isinstance(text, str)):
+            assert visible(text) == text
+            assert len(text) < LONGEST + 100

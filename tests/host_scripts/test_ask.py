@@ -44,7 +44,7 @@ def test_the_end_of_a_ledger(sandbox: Sandbox) -> None:
     before = everything(sandbox)
 
     services = ["app", "cut", "none", "empty"]
-    ledgers = parse_ledgers(sandbox.run(LEDGER, ["2", *services]), services)
+    ledgers = parse_ledgers(sandbox.run(LEDGER, ["2", *services]), services, count=2)
 
     assert {ledger.service: [entry.release for entry in ledger.entries] for ledger in ledgers} == {
         "app": ["R3", "R4"],
