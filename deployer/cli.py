@@ -331,10 +331,10 @@ def history(context: click.Context, /, **words: Any) -> int:
         from deployer.load.find import find_playbook  # noqa: PLC0415
 
         playbook = find_playbook(words["playbook"]).resolve()
-    runs = Store(os.environ).newest()
+    runs = Store(os.environ).newest(pass_over=lambda error: _note(str(error)))
     lines = history_lines(runs, playbook=playbook, here=Path.cwd(), count=words["count"], json=words["json"])
     for line in lines:
-        click.echo(line)
+        _say(line)
     return 0
 
 

@@ -249,13 +249,17 @@ def test_history_shows_what_is_recorded(deployer: Deployer, site: Path) -> None:
 
 def test_a_damaged_record_is_told_in_a_line(deployer: Deployer, site: Path) -> None:
     record = record_run(site, web1="changed")
-    file = Store(os.environ).folder / f"{record.run}.json"
-    file.write_text("{")
-    for words in (["history"], ["run", "site", "--retry", "last"]):
-        code, shown, said = deployer(*words)
-        assert (code, shown) == (2, "")
-        assert said.startswith(f"error: cannot read the record {file}: ")
-        assert len(said.splitlines()) == 1
+    damaged = Store(os.environ).folder / "20991122T112000Z-000000.json"
+    damaged.write_text("{")
+    code, shown, said = deployer("history")
+    assert (code, record.run in shown) == (0, True)
+    assert said.startswith(f"deployer: cannot read the record {damaged}: ")
+    assert len(said.splitlines()) == 1
+    # It may be the one that is meant.
+    code, shown, said = deployer("run", "site", "--retry", "last")
+    assert (code, shown) == (2, "")
+    assert said.startswith(f"error: cannot read the record {damaged}: ")
+    assert len(said.splitlines()) == 1
 
 
 @pytest.mark.parametrize("words", [["releases", "site"], ["history", "site", "--on-host"]], ids=" ".join)
