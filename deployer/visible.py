@@ -11,13 +11,15 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-# C0 but tab and newline, DEL, C1; zero-width and bidirectional characters (Unicode TR 9, CVE-2021-42574),
-# line separators, tags, and lone surrogates.
-_HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
-    "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+# C0 but tab and newline, DEL, C1; line separators, the marks of annotations, and lone surrogates.
+_STEERING = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufff9-\ufffb\ud800-\udfff"
+# What Unicode says need not be shown, zero-width, bidirectional (TR 9, CVE-2021-42574), fillers, tags and
+# variation selectors: Default_Ignorable_Code_Point in DerivedCoreProperties.txt.
+_IGNORABLE = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
-
+_HIDDEN = re.compile(f"[{_STEERING}{_IGNORABLE}]")
 _BREAKS = str.maketrans("\t\n", "\ufffd\ufffd")
 
 LONGEST = 2000

@@ -25,6 +25,8 @@ from deployer.visible import LONGEST, all_visible, cut, one_line, visible
         ("a\u2028line", "a\ufffdline"),
         ("half \ud800 a pair", "half \ufffd a pair"),
         ("a\U000e0041tag", "a\ufffdtag"),
+        *((f"a{character}b", "a\ufffdb") for character in "\ufe00\ufe0f\U000e0100\U000e01ef"),
+        *((f"a{character}b", "a\ufffdb") for character in "\u034f\u115f\u1160\u3164\uffa0\u17b4\u180b"),
     ],
 )
 def test_each_kind_is_made_visible(text: str, shown: str) -> None:
