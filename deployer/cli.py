@@ -54,7 +54,7 @@ Examples:
 
 \b
 Exit codes: 0 shown; with --on-host: 1 a host could not answer, 2 wrong usage or files,
-3 some hosts unreachable.
+3 some hosts unreachable, 130 interrupted: those that had answered are shown.
 """
 _ROLLBACK_EXAMPLES = """\b
 Examples:
@@ -72,7 +72,8 @@ Examples:
   deployer history prod.yml --on-host -l web3   what the host did then
 
 \b
-Exit codes: 0 no lock is left; 1 a host could not answer; 2 wrong usage or files; 3 some hosts unreachable.
+Exit codes: 0 no lock is left; 1 a host could not answer; 2 wrong usage or files; 3 some hosts unreachable;
+130 interrupted: locks of hosts that are shown as unlocked are broken.
 """
 
 _RELEASES_EXAMPLES = """\b
@@ -81,7 +82,8 @@ Examples:
   deployer releases prod.yml -l web3 --json   one host, for programs
 
 \b
-Exit codes: 0 shown; 1 a host could not answer; 2 wrong usage or files; 3 some hosts unreachable.
+Exit codes: 0 shown; 1 a host could not answer; 2 wrong usage or files; 3 some hosts unreachable;
+130 interrupted: those that had answered are shown.
 """
 
 
@@ -329,10 +331,10 @@ def history(context: click.Context, /, **words: Any) -> int:
         from deployer.load.find import find_playbook  # noqa: PLC0415
 
         playbook = find_playbook(words["playbook"]).resolve()
-    runs = Store(os.environ).newest()
+    runs = Store(os.environ).newest(pass_over=lambda error: _note(str(error)))
     lines = history_lines(runs, playbook=playbook, here=Path.cwd(), count=words["count"], json=words["json"])
     for line in lines:
-        click.echo(line)
+        _say(line)
     return 0
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from deployer.visible import cut
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -55,9 +57,6 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else ""
 
 
-_LONGEST = 2000  # characters of a message: part of it may be what a host said
-
-
 class HostError(Exception):
     """Work on one host failed; ends that host's work and nobody else's.
 
@@ -68,7 +67,7 @@ class HostError(Exception):
     def __init__(self, cause: str, message: str, *, hint: str = "", service: str = "") -> None:
         self.service = service
         self.cause = cause
-        self.message = message[:_LONGEST]
+        self.message = cut(message)  # part of it may be what a host said
         self.hint = hint
         super().__init__(self.message)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from deployer.ask.ask import ask, hosts_with_services
+from deployer.ask.ask import INTERRUPTED, ask, hosts_with_services
 from deployer.ask.ledger import ask_ledger
 from deployer.ask.releases import ask_releases
 from deployer.ask.unlock import break_locks
+from deployer.interrupt import Interrupt, heeding
 from deployer.load.load import load
 from deployer.outcome import ExitCode, Failed, Unreachable
 from deployer.remote.ssh import Connector
@@ -48,25 +50,28 @@ def show_ledgers(load_options: LoadOptions, options: ShowOptions, *, count: int)
         LoadError: the user's files are wrong; nothing was contacted.
 
     """
-    answers = _answers(load_options, options, lambda remote, names: ask_ledger(remote, names, count=count))
-    return _shown(ledger_lines(answers, json=options.json), answers, options)
+    lines = partial(ledger_lines, json=options.json)
+    return _show(load_options, options, partial(ask_ledger, count=count), lines)
 
 
 def show_releases(load_options: LoadOptions, options: ShowOptions) -> ExitCode:
     """The releases on the hosts' disks, of the playbook's services.  Raises LoadError, as above."""
-    answers = _answers(load_options, options, ask_releases)
-    return _shown(release_lines(answers, json=options.json), answers, options)
+    return _show(load_options, options, ask_releases, partial(release_lines, json=options.json))
 
 
 def unlock(load_options: LoadOptions, options: ShowOptions, *, by: str) -> ExitCode:
     """Break the locks of the playbook's services; `by` is written into the ledgers.  Raises LoadError."""
-    answers = _answers(load_options, options, lambda remote, names: break_locks(remote, names, by=by))
-    return _shown(unlocked_lines(answers, json=options.json), answers, options)
+    lines = partial(unlocked_lines, json=options.json)
+    return _show(load_options, options, partial(break_locks, by=by), lines)
 
 
-def _answers(
-    load_options: LoadOptions, options: ShowOptions, question: Callable[[Remote, Sequence[str]], _T]
-) -> list[tuple[str, _T | NoAnswer]]:
+def _show(
+    load_options: LoadOptions,
+    options: ShowOptions,
+    question: Callable[[Remote, Sequence[str]], _T],
+    lines: Callable[[Sequence[tuple[str, _T | NoAnswer]]], Iterable[str]],
+) -> ExitCode:
+    """Ask every host, and show what they say; after an interrupt, what they have said so far."""
     hosts = hosts_with_services(load(load_options, environ=os.environ).plays)
     connector = Connector(ask_passphrase=options.ask_passphrase)
     connector.prepare([host.target for host in hosts])
@@ -75,16 +80,23 @@ def _answers(
     def one(remote: Remote, host: DesiredHost) -> _T:
         return question(remote, [service.name for service in host.services])
 
-    try:
-        return ask(hosts, one, connect=connector.connect, forks=options.forks)
-    finally:
-        connector.close()
+    interrupt = Interrupt()
+    with heeding(interrupt):  # until all is said: a lock that is broken must not go untold
+        try:
+            answers = ask(
+                hosts, one, connect=connector.connect, forks=options.forks, stop=lambda: bool(interrupt)
+            )
+        finally:
+            connector.close()
+        for line in lines(answers):
+            options.say(line)
+        return _exit_code([answer for _, answer in answers])
 
 
-def _shown(lines: Iterable[str], answers: Sequence[tuple[str, object]], options: ShowOptions) -> ExitCode:
-    for line in lines:
-        options.say(line)
-    kinds = {type(answer) for _, answer in answers}
+def _exit_code(answers: Sequence[object]) -> ExitCode:
+    if any(isinstance(answer, Failed) and answer.failure.cause == INTERRUPTED for answer in answers):
+        return ExitCode.INTERRUPTED
+    kinds = set(map(type, answers))
     if Failed in kinds:
         return ExitCode.FAILED
     return ExitCode.UNREACHABLE if Unreachable in kinds else ExitCode.OK

@@ -52,6 +52,7 @@ PURE = {
     "rollout/gate.py",
     "secret.py",
     "target.py",
+    "visible.py",
 }
 DOES_IO = {
     *("asyncio", "fabric", "fcntl", "getpass", "glob", "http", "io", "logging", "multiprocessing", "os"),

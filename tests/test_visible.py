@@ -6,7 +6,7 @@ import pytest
 
 from deployer.outcome import Evidence, Failed, Failure
 from deployer.report.events import HostFinished, HostPlanned, RunFinished
-from deployer.visible import all_visible, visible
+from deployer.visible import LONGEST, all_visible, cut, one_line, visible
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,8 @@ from deployer.visible import all_visible, visible
         ("a\u2028line", "a\ufffdline"),
         ("half \ud800 a pair", "half \ufffd a pair"),
         ("a\U000e0041tag", "a\ufffdtag"),
+        *((f"a{character}b", "a\ufffdb") for character in "\ufe00\ufe0f\U000e0100\U000e01ef"),
+        *((f"a{character}b", "a\ufffdb") for character in "\u034f\u115f\u1160\u3164\uffa0\u17b4\u180b"),
     ],
 )
 def test_each_kind_is_made_visible(text: str, shown: str) -> None:
@@ -52,3 +54,15 @@ def test_every_text_of_an_event_is_reached() -> None:
 def test_what_is_harmless_is_handed_on_as_it_is() -> None:
     event = HostPlanned(host="a", changes=("b",), diff="c\n+d", notes=())
     assert all_visible(event) is event
+
+
+def test_what_is_long_is_cut_and_says_so() -> None:
+    assert cut("x" * LONGEST) == "x" * LONGEST
+    assert cut("x" * 48_000) == "x" * LONGEST + "... (48000 characters)"
+
+
+def test_in_a_line_all_of_a_text_is_in_that_line() -> None:
+    assert one_line("a\tb\nweb2  fine\x1b[2J") == "a\ufffdb\ufffdweb2  fine\ufffd[2J"
+    assert len(one_line("x\n" * 3_000_000)) < LONGEST + 100
+    planned = HostPlanned(host="a", changes=("b\nc",), diff="", notes=())
+    assert all_visible(planned, one_line).changes == ("b\ufffdc",)

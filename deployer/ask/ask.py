@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -10,9 +10,11 @@ from deployer.desired import ServiceTask
 from deployer.errors import HostError
 from deployer.outcome import Failed, Failure, Unreachable
 from deployer.remote.remote import reading
+from deployer.visible import all_visible, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from concurrent.futures import Future
 
     from deployer.desired import DesiredHost, Play
     from deployer.remote.remote import Remote
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _LOST = {"connection_lost", "timed_out"}
+_GLANCE = 0.1  # seconds until `stop` is seen
+
+INTERRUPTED = "interrupted"
+"""The cause of a host whose answer was not waited for any more."""
 
 NoAnswer = Unreachable | Failed
 
@@ -41,31 +47,62 @@ def ask(
     *,
     connect: Callable[[Target], Remote],
     forks: int,
+    stop: Callable[[], bool] = lambda: False,
 ) -> list[tuple[str, _T | NoAnswer]]:
-    """The answers by host, in the order of `hosts`."""
+    """The answers by host, in the order of `hosts`; once `stop` says so, those that are in.
+
+    Every text in them is short, and harmless in a line of any output.
+    """
 
     def one(host: DesiredHost) -> _T | NoAnswer:
         try:
             remote = connect(host.target)
-        except HostError as error:
-            return Unreachable(failure=_failure(error))
+        except Exception as error:  # noqa: BLE001  one host's trouble, whatever it is, ends no other's answer
+            return _no_answer(error, lost=isinstance(error, HostError))
         try:
             with reading("asking the host"):
                 return question(remote, host)
-        except HostError as error:
-            failure = _failure(error)
-            if error.cause in _LOST:
-                return Unreachable(failure=failure)
-            return Failed(failure=failure, needs_person=False)
+        except Exception as error:  # noqa: BLE001  as above
+            return _no_answer(error, lost=isinstance(error, HostError) and error.cause in _LOST)
         finally:
             remote.close()
 
     pool = ThreadPoolExecutor(max_workers=forks, thread_name_prefix="host")
     try:
-        return list(zip((host.name for host in hosts), pool.map(one, hosts), strict=True))
+        asked = [(host.name, pool.submit(one, host)) for host in hosts]
+        pending = {future for _, future in asked}
+        while pending and not stop():
+            _, pending = wait(pending, timeout=_GLANCE)
+        return [(name, _so_far(future)) for name, future in asked]
     finally:
         pool.shutdown(wait=False, cancel_futures=True)  # after a Ctrl-C nobody waits
 
 
-def _failure(error: HostError) -> Failure:
-    return Failure(cause=error.cause, message=error.message, hint=error.hint)
+def for_each(services: Sequence[str], found: Mapping[str, _T]) -> tuple[_T, ...]:
+    """What was found for each of `services`: a host that passes over one of them has not answered.
+
+    Raises ValueError.
+    """
+    missing = [service for service in services if service not in found]
+    if missing:
+        raise ValueError(f"nothing about {', '.join(missing)}")
+    return tuple(found[service] for service in services)
+
+
+def _so_far(future: Future[_T | NoAnswer]) -> _T | NoAnswer:
+    """The answer, or that it was not waited for."""
+    if future.cancel():
+        message, hint = "interrupted before it was asked", ""
+    elif future.done():
+        return all_visible(future.result(), one_line)
+    else:
+        message, hint = "interrupted before it answered", "what it was asked for may be done; ask again"
+    return Failed(failure=Failure(cause=INTERRUPTED, message=message, hint=hint), needs_person=False)
+
+
+def _no_answer(error: Exception, *, lost: bool) -> NoAnswer:
+    if isinstance(error, HostError):
+        failure = Failure(cause=error.cause, message=error.message, hint=error.hint)
+    else:
+        failure = Failure(cause="internal", message=f"a bug in deployer: {type(error).__name__}: {error}")
+    return Unreachable(failure=failure) if lost else Failed(failure=failure, needs_person=False)

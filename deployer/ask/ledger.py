@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from deployer.ask.ask import for_each
 from deployer.remote.remote import fields, sections
 from deployer.remote.script import read_script
 
@@ -48,16 +49,14 @@ def ask_ledger(remote: Remote, services: Sequence[str], *, count: int) -> tuple[
     """
     reply = remote.run(read_script(*_SCRIPT), (str(count), *services), timeout=60)
     fields(reply, what="reading the ledger")
-    return parse_ledgers(reply.stdout)
+    return parse_ledgers(reply.stdout, services, count=count)
 
 
-def parse_ledgers(stdout: str) -> tuple[ServiceLedger, ...]:
-    """Read the reply of ledger.sh."""
-    parts = sections(stdout)
-    del parts[""]
+def parse_ledgers(stdout: str, services: Sequence[str], *, count: int) -> tuple[ServiceLedger, ...]:
+    """Read the reply of ledger.sh.  Raises ValueError: it says nothing about a service."""
     return tuple(
-        ServiceLedger(service=service, entries=tuple(parse_entry(line) for line in lines if line.strip()))
-        for service, lines in parts.items()
+        ServiceLedger(service=service, entries=tuple(map(parse_entry, [*filter(str.strip, lines)][-count:])))
+        for service, lines in zip(services, for_each(services, sections(stdout)), strict=True)
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from deployer.ask.ask import for_each
 from deployer.remote.remote import fields, sections
 from deployer.remote.script import read_script
 
@@ -51,11 +52,11 @@ def ask_releases(remote: Remote, services: Sequence[str]) -> tuple[ServiceReleas
     """
     reply = remote.run(read_script(*_SCRIPT), tuple(services), timeout=60)
     fields(reply, what="listing the releases")
-    return parse_releases(reply.stdout)
+    return parse_releases(reply.stdout, services)
 
 
-def parse_releases(stdout: str) -> tuple[ServiceReleases, ...]:
-    """Read the reply of releases.sh."""
+def parse_releases(stdout: str, services: Sequence[str]) -> tuple[ServiceReleases, ...]:
+    """Read the reply of releases.sh.  Raises ValueError: it says nothing about a service."""
     found: dict[str, list[ReleaseOnDisk]] = {}
     for heading, lines in sections(stdout).items():
         match heading.split(" "):
@@ -67,7 +68,7 @@ def parse_releases(stdout: str) -> tuple[ServiceReleases, ...]:
         ServiceReleases(
             service=service, releases=tuple(sorted(releases, key=lambda one: one.name, reverse=True))
         )
-        for service, releases in found.items()
+        for service, releases in zip(services, for_each(services, found), strict=True)
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from deployer.ask.ask import for_each
 from deployer.remote.remote import fields
 from deployer.remote.script import read_script
 from deployer.transaction.lock import Holder, parse_holder
@@ -33,9 +34,14 @@ def break_locks(remote: Remote, services: Sequence[str], *, by: str) -> tuple[Un
 
     """
     reply = remote.run(read_script(*_SCRIPT), (by, *services), timeout=60)
-    lines = fields(reply, what="breaking the lock")
-    return tuple(
-        Unlocked(service=words[1], holder=parse_holder(words[2:]) if words[0] == "broken" else None)
+    return parse_unlocked(fields(reply, what="breaking the lock"), services)
+
+
+def parse_unlocked(lines: Sequence[Sequence[str]], services: Sequence[str]) -> tuple[Unlocked, ...]:
+    """Read the words of unlock.sh.  Raises ValueError: they say nothing about a service."""
+    found = {
+        words[1]: Unlocked(service=words[1], holder=parse_holder(words[2:]) if words[0] == "broken" else None)
         for words in lines
         if words[0] in {"broken", "free"}
-    )
+    }
+    return for_each(services, found)

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -76,28 +77,53 @@ def as_plain(record: RunRecord) -> dict[str, Any]:
 
 def parse_record(text: str) -> RunRecord:
     """Read what `as_plain` made.  Raises ValueError, with words for a person."""
-    plain = json.loads(text)
     try:
+        plain = json.loads(text)
         if plain["version"] != VERSION:
             raise ValueError(f"its version is {plain['version']}, and this deployer knows {VERSION}")
         return RunRecord(
-            run=plain["run"],
-            playbook=plain["playbook"],
-            goal=plain["goal"],
-            began=datetime.fromisoformat(plain["began"]),
-            ended=datetime.fromisoformat(plain["ended"]) if plain["ended"] else None,
-            by=plain["by"],
-            exit_code=plain["exit_code"],
+            run=_text(plain, "run"),
+            playbook=_text(plain, "playbook"),
+            goal=_text(plain, "goal"),
+            began=_moment(_text(plain, "began")),
+            ended=_moment(_text(plain, "ended")) if plain["ended"] else None,
+            by=_text(plain, "by"),
+            exit_code=int(_number(plain, "exit_code")) if plain["exit_code"] is not None else None,
             hosts={name: _host(host) for name, host in plain["hosts"].items()},
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    # RecursionError: JSON that is nested a thousand times; OverflowError: a time before the first.
+    except (KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise ValueError(f"it is no record of a run: {error}") from None
 
 
 def _host(plain: Mapping[str, Any]) -> HostRecord:
     return HostRecord(
-        outcome=plain["outcome"], cause=plain["cause"], message=plain["message"], seconds=plain["seconds"]
+        outcome=_text(plain, "outcome"),
+        cause=_text(plain, "cause"),
+        message=_text(plain, "message"),
+        seconds=_number(plain, "seconds"),
     )
+
+
+def _text(plain: Mapping[str, Any], name: str) -> str:
+    value = plain[name]
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is no text")
+    return value
+
+
+def _number(plain: Mapping[str, Any], name: str) -> float:
+    value = plain[name]
+    if not isinstance(value, int | float) or not isfinite(value):
+        raise TypeError(f"{name} is no number")
+    return value
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"the time {text} has no zone")
+    return moment.astimezone(UTC)
 
 
 def _stamp(moment: datetime) -> str:

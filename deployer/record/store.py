@@ -13,7 +13,7 @@ from deployer.record.record import as_plain, parse_record
 from deployer.xdg import xdg_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from deployer.record.record import RunRecord
@@ -61,11 +61,25 @@ class Store:
         names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
         return sorted((found[1] for found in map(_FILE.fullmatch, names) if found), reverse=True)
 
-    def newest(self) -> Iterator[RunRecord]:
-        """All records, the newest first; each is read when its turn comes.  Raises LoadError."""
+    def newest(self, pass_over: Callable[[LoadError], None] | None = None) -> Iterator[RunRecord]:
+        """All records, the newest first; each is read when its turn comes.
+
+        Raises LoadError; of a record that cannot be read only if nobody is told: `pass_over`.
+        """
         # Ids count seconds, and two runs can begin within one.
         for _, ids in groupby(self._ids(), key=lambda run: run.partition("-")[0]):
-            yield from sorted(map(self._read, ids), key=lambda record: record.began, reverse=True)
+            yield from sorted(self._readable(ids, pass_over), key=lambda record: record.began, reverse=True)
+
+    def _readable(
+        self, ids: Iterable[str], pass_over: Callable[[LoadError], None] | None
+    ) -> Iterator[RunRecord]:
+        for run in ids:
+            try:
+                yield self._read(run)
+            except LoadError as error:
+                if pass_over is None:
+                    raise
+                pass_over(error)
 
     def find(self, word: str) -> RunRecord | None:
         """The run whose id, or the part of it after the time, begins with `word`.

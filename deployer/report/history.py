@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from deployer.outcome import ExitCode
 from deployer.record.record import as_plain
 from deployer.report.columns import columns
+from deployer.visible import all_visible, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,7 +39,7 @@ def history_lines(
     wanted = (run for run in runs if playbook is None or run.playbook == str(playbook))
     chosen = list(islice(wanted, count))
     if json:
-        yield from (json_format.dumps(as_plain(run), ensure_ascii=False) for run in chosen)
+        yield from (json_format.dumps(as_plain(all_visible(run)), ensure_ascii=False) for run in chosen)
     elif chosen:
         yield from columns([_HEAD, *(_row(run, here) for run in chosen)])
     else:
@@ -52,7 +53,8 @@ def _row(run: RunRecord, here: Path) -> tuple[str, ...]:
         end = "-  no end is recorded: it still goes on, or was killed"
     else:
         end = f"{run.exit_code}  {MEANINGS.get(run.exit_code, '')}".rstrip()
-    return (run.run, f"{run.began:%Y-%m-%d %H:%M:%SZ}", took, _path(run.playbook, here), counts, end)
+    row = (run.run, f"{run.began:%Y-%m-%d %H:%M:%SZ}", took, _path(run.playbook, here), counts, end)
+    return tuple(map(one_line, row))
 
 
 def _path(path: str, here: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deployer.report.answers import as_line, no_answer, visible
+from deployer.report.answers import as_line, no_answer
 from deployer.report.columns import columns
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def ledger_lines(
                 continue
             nothing = "" if ledger.entries else "  nothing is written down"
             yield f"{host}  {ledger.service}{nothing}"
-            yield from map(visible, columns([_row(entry) for entry in ledger.entries], indent="  "))
+            yield from columns([_row(entry) for entry in ledger.entries], indent="  ")
 
 
 def _row(entry: LedgerEntry) -> tuple[str, ...]:
@@ -52,4 +52,4 @@ def _json(host: str, service: str, entry: LedgerEntry) -> str:
         "by": entry.by,
         "run": entry.run,
     }
-    return as_line(dict(entry.more) | told)
+    return as_line(told, entry.more)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deployer.report.answers import as_line, no_answer, visible
+from deployer.report.answers import as_line, no_answer
 from deployer.report.columns import columns
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def release_lines(
                 continue
             nothing = "" if found.releases else "  no release"
             yield f"{host}  {found.service}{nothing}"
-            yield from map(visible, columns([_row(release) for release in found.releases], indent="  "))
+            yield from columns([_row(release) for release in found.releases], indent="  ")
 
 
 def _row(release: ReleaseOnDisk) -> tuple[str, ...]:

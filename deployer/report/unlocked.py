@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deployer.report.answers import as_line, no_answer, visible
+from deployer.report.answers import as_line, no_answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ def unlocked_lines(
             if json:
                 yield _json(host, one)
             elif one.holder:
-                yield visible(f"{host}  {one.service}  unlocked; it was held by {one.holder}")
+                yield f"{host}  {one.service}  unlocked; it was held by {one.holder}"
             else:
                 yield f"{host}  {one.service}  was not locked"
 

@@ -10,8 +10,8 @@ from deployer.report.events import RunAbandoned, RunInterrupted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from deployer.interrupt import Interrupt
     from deployer.report.events import Listener
-    from deployer.rollout.interrupt import Interrupt
     from deployer.verify.verify import Clock
 
 _T = TypeVar("_T")

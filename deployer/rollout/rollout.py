@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from deployer.desired import DesiredHost, Play
-    from deployer.rollout.interrupt import Interrupt
+    from deployer.interrupt import Interrupt
 
 _POLL = 2.0
 """Seconds between two looks at a lock that somebody else holds."""

@@ -10,6 +10,7 @@ from deployer.errors import HostError
 from deployer.outcome import Evidence
 from deployer.remote.remote import fields, sections
 from deployer.remote.script import read_script
+from deployer.visible import cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,7 @@ def ask_state(remote: Remote, service: str) -> UnitState:
 
 
 def gather_evidence(remote: Remote, service: str, *, answer: str, redact: Callable[[str], str]) -> Evidence:
-    """What a person wants to see of a service that is not well.  Raises HostError."""
+    """What a person wants to see of a service that is not well; long lines are cut.  Raises HostError."""
     reply = remote.run(read_script(*_SCRIPT), (service, str(JOURNAL_LINES)), timeout=30)
     parts = sections(reply.stdout)
     states = init.parse_states(parts.get("state", ()))
@@ -42,6 +43,6 @@ def gather_evidence(remote: Remote, service: str, *, answer: str, redact: Callab
         state = ", main process ".join([state, *parts.get("end", ())])
     return Evidence(
         answer=answer,
-        state=state,
-        journal=tuple(redact(line) for line in parts.get("journal", ())),
+        state=cut(state),
+        journal=tuple(cut(redact(line)) for line in parts.get("journal", ())[-JOURNAL_LINES:]),
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from deployer.ask.ask import ask, hosts_with_services
+from deployer.ask.ask import INTERRUPTED, ask, hosts_with_services
 from deployer.desired import CommandTask, DesiredHost, Play
 from deployer.errors import HostError, UnreachableError
 from deployer.outcome import Failed, Failure, Unreachable
@@ -77,6 +78,60 @@ def test_a_host_that_fails_in_the_middle_is_a_value_and_let_go_of() -> None:
         "web3": "fine",
     }
     assert all(remote.closed for remote in fleet.opened.values())
+
+
+def test_what_nobody_expected_of_one_host_takes_no_answer_of_another() -> None:
+    def connect(target: Target) -> Remote:
+        if target.address == "web1":
+            raise RuntimeError("no")
+        return fleet.connect(target)
+
+    def fall_over(_remote: Remote, host: DesiredHost) -> str:
+        if host.name == "web2":
+            raise OSError("no")
+        return "fine"
+
+    fleet = Fleet()
+    hosts = [make_host(name) for name in ("web1", "web2", "web3")]
+    answers = dict(ask(hosts, fall_over, connect=connect, forks=3))
+    told = {name: answer.failure for name, answer in answers.items() if isinstance(answer, Failed)}
+    assert told == {
+        "web1": Failure(cause="internal", message="a bug in deployer: RuntimeError: no"),
+        "web2": Failure(cause="internal", message="a bug in deployer: OSError: no"),
+    }
+    assert answers["web3"] == "fine"
+    assert all(remote.closed for remote in fleet.opened.values())
+
+
+def test_a_reply_that_is_none_is_a_bad_answer() -> None:
+    def nothing(_remote: Remote, _host: DesiredHost) -> str:
+        raise ValueError("nothing about app")
+
+    ((_, answer),) = ask([make_host("web1")], nothing, connect=Fleet().connect, forks=1)
+    assert isinstance(answer, Failed)
+    assert answer.failure.cause == "bad_answer"
+    assert "nothing about app" in answer.failure.message
+
+
+def test_after_an_interrupt_those_answers_are_there_that_are_in() -> None:
+    in_the_middle, released = threading.Event(), threading.Event()
+
+    def slowly(_remote: Remote, host: DesiredHost) -> str:
+        if host.name == "web2":
+            in_the_middle.set()
+            assert released.wait(10)
+        return "fine"
+
+    hosts = [make_host(name) for name in ("web1", "web2", "web3")]
+    began = time.monotonic()
+    answers = dict(ask(hosts, slowly, connect=Fleet().connect, forks=1, stop=in_the_middle.is_set))
+    assert time.monotonic() - began < 5  # it is not waited for
+    released.set()
+    assert answers.pop("web1") == "fine"
+    failures = {name: answer.failure for name, answer in answers.items() if isinstance(answer, Failed)}
+    assert {failure.cause for failure in failures.values()} == {INTERRUPTED}
+    assert failures["web2"].message == "interrupted before it answered"
+    assert failures["web3"].message == "interrupted before it was asked"
 
 
 def test_a_host_of_several_plays_is_asked_once_for_all_its_services() -> None:

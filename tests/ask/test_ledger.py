@@ -52,7 +52,7 @@ def test_a_line(line: str, entry: LedgerEntry) -> None:
 
 def test_a_reply_has_a_ledger_for_each_service() -> None:
     reply = f"= gin-api\n{TIME} deploy release=R1\n{TIME} stop\n\n= worker\n"
-    assert parse_ledgers(reply) == (
+    assert parse_ledgers(reply, ["gin-api", "worker"], count=20) == (
         ServiceLedger(
             service="gin-api",
             entries=(
@@ -62,3 +62,15 @@ def test_a_reply_has_a_ledger_for_each_service() -> None:
         ),
         ServiceLedger(service="worker", entries=()),
     )
+
+
+@pytest.mark.parametrize("reply", ["", "Welcome!\n", f"= gin-api\n{TIME} stop\n", f"= worker\n{TIME} stop\n"])
+def test_a_reply_that_passes_over_a_service_is_none(reply: str) -> None:
+    with pytest.raises(ValueError, match="nothing about"):
+        parse_ledgers(reply, ["gin-api", "worker"], count=20)
+
+
+def test_no_more_lines_than_were_asked_for() -> None:
+    reply = "= app\n" + "x\n" * 1_000_000 + f"{TIME} stop\n\n"
+    (ledger,) = parse_ledgers(reply, ["app"], count=2)
+    assert [entry.action for entry in ledger.entries] == ["", "stop"]

@@ -18,7 +18,7 @@ def reply(*, state: str = "good", about: str = "", name: str = NEW) -> str:
 
 
 def only(text: str) -> ReleaseOnDisk:
-    ((release,),) = (found.releases for found in parse_releases(text))
+    ((release,),) = (found.releases for found in parse_releases(text, ["app"]))
     return release
 
 
@@ -71,9 +71,15 @@ def test_releases_come_newest_first_and_by_service() -> None:
         f"= service app\n= release app {OLD} good current\n{{}}\n\n= release app {NEW} staged other\n{{}}\n\n"
         "= service none\n"
     )
-    app, none = parse_releases(text)
+    app, none = parse_releases(text, ["app", "none"])
     assert [(one.name, one.current, one.state) for one in app.releases] == [
         (NEW, False, "staged"),
         (OLD, True, "good"),
     ]
     assert (none.service, none.releases) == ("none", ())
+
+
+@pytest.mark.parametrize("text", ["", "Welcome!\n", "= service app\n", "= service other\n= service none\n"])
+def test_a_reply_that_passes_over_a_service_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match="nothing about"):
+        parse_releases(text, ["app", "none"])

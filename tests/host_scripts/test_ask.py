@@ -43,7 +43,8 @@ def test_the_end_of_a_ledger(sandbox: Sandbox) -> None:
     (state / "empty/ledger").touch()
     before = everything(sandbox)
 
-    ledgers = parse_ledgers(sandbox.run(LEDGER, ["2", "app", "cut", "none", "empty", "app"]))
+    services = ["app", "cut", "none", "empty"]
+    ledgers = parse_ledgers(sandbox.run(LEDGER, ["2", *services]), services, count=2)
 
     assert {ledger.service: [entry.release for entry in ledger.entries] for ledger in ledgers} == {
         "app": ["R3", "R4"],
@@ -75,7 +76,7 @@ def test_releases_and_their_marks(sandbox: Sandbox) -> None:
     (marks / "r5").touch()
     before = everything(sandbox)
 
-    app, none = parse_releases(sandbox.run(RELEASES, ["app", "none"]))
+    app, none = parse_releases(sandbox.run(RELEASES, ["app", "none"]), ["app", "none"])
 
     assert [(one.name, one.state, one.current, one.run) for one in app.releases] == [
         ("r5", "failed", False, "of-r5"),

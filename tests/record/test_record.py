@@ -82,3 +82,27 @@ def test_the_form_of_the_file() -> None:
 def test_what_is_no_record_is_told(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         parse_record(text)
+
+
+WRONG: dict[str, tuple[object, ...]] = {
+    **dict.fromkeys(("run", "playbook", "goal", "by"), (5, None, ["x"], {})),
+    "began": (5, None, "", "today", "2026-11-22", "2026-11-22T11:20:00", "0001-01-01T00:00:00+14:00"),
+    "ended": ("2026-11-22T11:20:00", [1]),
+    "exit_code": ([1], "1", {}, float("nan"), 10**400),
+    "hosts": (5, None, ["web1"], {"web1": 5}, {"web1": {}}),
+    **dict.fromkeys(("outcome", "cause", "message"), (5, None, ["x"])),
+    "seconds": ("1", None, [1], float("inf")),
+}
+
+
+@pytest.mark.parametrize(("part", "value"), [(part, one) for part, values in WRONG.items() for one in values])
+def test_a_part_that_is_not_what_it_should_be_is_told(part: str, value: object) -> None:
+    plain = as_plain(make_run())
+    (plain if part in plain else plain["hosts"]["web1"])[part] = value
+    with pytest.raises(ValueError, match=r".+"):
+        parse_record(json.dumps(plain))
+
+
+def test_what_is_nested_without_end_is_told() -> None:
+    with pytest.raises(ValueError, match="no record of a run"):
+        parse_record("[" * 100_000)

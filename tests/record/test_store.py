@@ -135,3 +135,12 @@ def test_a_damaged_record_is_named(store: Store) -> None:
         list(store.newest())
     assert str(file) in str(error.value)
     assert "version is 7" in str(error.value)
+
+
+def test_a_damaged_record_is_passed_over_if_somebody_is_told(store: Store) -> None:
+    store.write(make_run())
+    for number, text in enumerate(("", "[" * 100_000, '{"version": 1, "run": "x"}')):
+        (store.folder / f"2026112{number}T112000Z-000000.json").write_text(text)
+    told: list[LoadError] = []
+    assert list(store.newest(told.append)) == [make_run()]
+    assert [str(error).startswith("cannot read the record ") for error in told] == [True] * 3

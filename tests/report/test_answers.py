@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from deployer.ask.ledger import LedgerEntry, ServiceLedger
 from deployer.ask.releases import ReleaseOnDisk, ServiceReleases
 from deployer.outcome import Failed, Failure, Unreachable
+from deployer.report.columns import columns
 from deployer.report.ledgers import ledger_lines
 from deployer.report.releases import release_lines
 
@@ -131,8 +132,20 @@ def test_releases_for_programs() -> None:
     assert (second["current"], second["made"], second["size"]) == (True, None, None)
 
 
-def test_what_a_host_wrote_cannot_steer_the_terminal() -> None:
-    evil = ServiceLedger(service="app", entries=(LedgerEntry(time="\x1b[2J", action="deploy", by="\x9b31m"),))
-    shown = "\n".join(ledger_lines([("web1", (evil,))], json=False))
-    assert "\ufffd[2J" in shown
-    assert not {"\x1b", "\x9b"} & set(shown)
+def test_what_a_host_calls_something_is_not_what_we_call_so() -> None:
+    more = tuple((name, "99") for name in ("version", "host", "service", "time", "failure", "found"))
+    entry = LedgerEntry(time="2026-11-22T11:20:00Z", action="stop", more=more)
+    ledger = ServiceLedger(service="app", entries=(entry,))
+    (line,) = ledger_lines([("web1", (ledger,))], json=True)
+    told = json.loads(line)
+    assert (told["version"], told["host"], told["service"]) == (1, "web1", "app")
+    assert told["time"] == "2026-11-22T11:20:00Z"
+    assert "failure" not in told
+    assert told["found"] == "99"
+
+
+def test_a_long_cell_costs_its_own_row_only() -> None:
+    rows = [("a", "x" * 1_000_000, "b"), *[("a", "x", "b")] * 1_000]
+    first, *others = columns(rows)
+    assert first == f"a  {'x' * 1_000_000}  b"
+    assert max(map(len, others)) < 100

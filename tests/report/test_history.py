@@ -9,6 +9,7 @@ from pathlib import Path
 from deployer.outcome import ExitCode
 from deployer.record.record import as_plain
 from deployer.report.history import MEANINGS, history_lines
+from deployer.visible import one_line
 from tests.record.runs import BEGAN, RUN, ended, make_run
 
 HERE = Path("/srv/deploy")
@@ -67,3 +68,13 @@ def test_for_programs_each_run_is_an_object_on_a_line() -> None:
 
 def test_every_exit_code_has_a_meaning() -> None:
     assert set(MEANINGS) >= {int(code) for code in ExitCode}
+
+
+def test_what_stands_in_a_record_steers_nothing() -> None:
+    evil = "\x1b[2J\ud800\u202e"
+    run = make_run(playbook=f"/srv\n{evil}", by=evil, hosts={evil: ended(f"failed\n{evil}", evil, evil)})
+    for json_wanted in (False, True):
+        told = list(history_lines([run], playbook=None, here=HERE, count=1, json=json_wanted))
+        assert len(told) == (1 if json_wanted else 2)
+        assert all(one_line(line) == line for line in told)
+        assert "\\u001b" not in told[-1]
