@@ -71,6 +71,6 @@ def test_a_reply_that_passes_over_a_service_is_none(reply: str) -> None:
 
 
 def test_no_more_lines_than_were_asked_for() -> None:
-    reply = "= app\n" + "x\n" * 1_000_000 + f"{TIME} stop\n\n"
+    reply = "= app\n" + "x\n" * 90_000 + f"{TIME} stop\n\n"
     (ledger,) = parse_ledgers(reply, ["app"], count=2)
     assert [entry.action for entry in ledger.entries] == ["", "stop"]
