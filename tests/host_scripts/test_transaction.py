@@ -138,7 +138,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 
 def test_a_lock_is_taken_and_the_releases_tell_of_themselves(place: Place) -> None:
     place.release("r1", about='{"run": "r0"}\n')
-    assert place.take() == '= about app\n{"run": "r0"}\n'
+    assert place.take() == 'locked app\n= about app\n{"run": "r0"}\n'
     words = place.lock.read_text().split()
     assert words[:4] == ["run=run1", "by=anna@laptop", "pid=42", "from=b00t-7"]
     assert abs(time.time() - int(words[4].removeprefix("since="))) < 100
@@ -241,7 +241,7 @@ def test_the_second_of_two_services_may_be_locked_and_the_first_is_kept(place: P
     place.take("run0")
     words = [*owner("run1"), "web", "", "-", "r1", "app", place.seal(), "-", "r1"]
     said = place.sandbox.run(LOCK, words)
-    assert said.startswith("= about web\nfailed held run=run0 ")
+    assert said.startswith("locked web\n= about web\nfailed held run=run0 ")
     assert (place.folder.parent / "web/lock").read_text().startswith("run=run1 ")
 
 
@@ -397,7 +397,7 @@ def test_of_two_services_none_is_committed_if_one_went_back(place: Place) -> Non
 
 
 def revert(place: Place) -> list[str]:
-    return place.sandbox.run(REVERT, [*owner("run1"), "app", "r2", "r1"]).splitlines()
+    return place.sandbox.run(REVERT, [*owner("run1"), "app", "r2", "r1", "5"]).splitlines()
 
 
 def test_what_was_not_switched_yet_is_left_alone(place: Place) -> None:
