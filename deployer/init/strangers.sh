@@ -9,8 +9,8 @@ still_listens() { # SERVICE PID WHERE:PORT FILES: whether the socket is open the
   case $4 in *"${was_socket:-none}"*) ;; *) return 1 ;; esac
 } 2>/dev/null
 
-remember_listener() { # SERVICE PID WHERE:PORT: for still_listens; after `strangers`, not in a shell of its own
-  [ -n "${sockets:-}" ] && files=$(open_files "$2") || return 0
+remember_listener() { # SERVICE PID WHERE:PORT: for still_listens; after `strangers`, with its sockets and files
+  [ -n "${sockets:-}" ] || return 0
   for socket in $sockets; do
     case $files in *"$socket"*) ;; *) continue ;; esac
     (umask 077 && mkdir -p "$listeners" && say "$3 $2 $socket" >"$listeners/$1") 2>/dev/null || :
@@ -29,18 +29,19 @@ strangers() { # SERVICE PID WHERE:PORT [FILES]: sets who: who listens there and 
   table=$(sed -nE "s/^ *[0-9]+: ([0-9A-F]+):$(printf %04X "${3##*:}") [0-9A-F]+:0000 0A( +[^ ]+){5} +([0-9]+) .*/\\1=socket:[\\3]/p" \
     /proc/net/tcp /proc/net/tcp6 2>/dev/null)
   [ -n "$table" ] || return 0
-  set -- "$1" "$2" "${3%:*}" "${4:-$(open_files "$2")}"
+  files=${4:-$(open_files "$2")}
+  set -- "$1" "$2" "${3%:*}"
   if [ "$3" != localhost ]; then
     listen_at "$3"
-    whose "$1" "$2" "$4"
+    whose "$1" "$2"
     return
   fi
   listen_at 0100007F
-  whose "$1" "$2" "$4"
+  whose "$1" "$2"
   first=$sockets
   [ -z "$who" ] || return 0
   listen_at 00000000000000000000000001000000
-  whose "$1" "$2" "$4"
+  whose "$1" "$2"
   [ "$first" = "$sockets" ] || sockets=''
 }
 
@@ -64,8 +65,8 @@ listen_at() { # ADDRESS: sets sockets to those of $table that are asked there: o
   done
 }
 
-whose() { # SERVICE PID FILES: sets who, if the service has none of $sockets
-  { [ -n "$sockets" ] && ! has_one "$3"; } || return 0
+whose() { # SERVICE PID: sets who, if the service has none of $sockets; of PID $files are open
+  { [ -n "$sockets" ] && ! has_one "$files"; } || return 0
   other=''
   for folder in /proc/[0-9]*; do
     has_one "$(open_files "${folder#/proc/}")" || continue

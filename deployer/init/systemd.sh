@@ -127,11 +127,13 @@ asks_for() { # UNIT_FILE: what it says of the start at boot
 
 init_verify() { # SERVICE UNIT_FILE: whether systemd can load it, said by systemd itself, which is not to run it
   ! cmp -s "$2" "$units/$1.service" || return 0
-  # Below 16 MiB (RELOAD_DISK_SPACE_MIN) it reads no units anew, and there would be no way back either.
-  free=$(df -Pk /run/systemd 2>/dev/null | { read -r _; read -r _ _ _ free _ && echo "$free"; })
-  if [ "${free:-16384}" -lt 16384 ]; then
-    echo "systemd reads no units while /run has less than 16 MiB free, and it has $free KiB" >&2
-    return 1
+  if [ -e "$units/$1.service" ]; then    # a new one it reads by itself
+    # Below 16 MiB (RELOAD_DISK_SPACE_MIN) it reads no units anew, and there would be no way back either.
+    free=$(df -Pk /run/systemd 2>/dev/null | { read -r _; read -r _ _ _ free _ && echo "$free"; })
+    if [ "${free:-16384}" -lt 16384 ]; then
+      echo "systemd reads no units while /run has less than 16 MiB free, and it has $free KiB" >&2
+      return 1
+    fi
   fi
   trial=/run/systemd/system/deployer-trial-$1.service
   mkdir -p "${trial%/*}" && cp "$2" "$trial" || return 1

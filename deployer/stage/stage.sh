@@ -84,14 +84,16 @@ is_private() { # USER GROUP: whether nobody else is a member of the group, or ha
   [ -z "$members" ] || [ -z "$(sed -n "/^$1:/!s/^\([^:]*\):[^:]*:[^:]*:$members:.*/\1/p" /etc/passwd)" ]
 }
 
-if ! id -u "$user" >/dev/null 2>&1; then
+if id -u "$user" >/dev/null 2>&1; then
+  private_group "$user" >/dev/null || give_up no_group "cannot make a group for .env that only $user is in"
+else
+  group=$user
   if command -v useradd >/dev/null; then
     useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$user"
   else
     addgroup -S "$user" && adduser -S -D -H -h /nonexistent -s /sbin/nologin -G "$user" "$user"
   fi >/dev/null || give_up no_user "cannot create the user $user"
 fi
-private_group "$user" >/dev/null || give_up no_group "cannot make a group for .env that only $user is in"
 chown "root:$group" "$new/.env" || give_up cannot_write "cannot give $new/.env to the group $group"
 chmod 755 "$new/$binary" || give_up cannot_write "cannot set the mode of $new/$binary"
 

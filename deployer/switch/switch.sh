@@ -45,8 +45,11 @@ if [ "$kind" != start ]; then
     ln -sfn "releases/$before" "$root/.current.before" || fail cannot_write "cannot make $root/.current.before"
     init_keep "$service" "$root/releases/$before/$service.service" "$unit" || fail cannot_write "cannot keep the unit"
   fi
-  init_state "$service" || fail cannot_ask "systemd does not answer, so nothing was switched"
-  main=$pid journaled=$start
+  main=0 journaled=$start
+  if [ "$before" != - ]; then
+    init_state "$service" || fail cannot_ask "systemd does not answer, so nothing was switched"
+    main=$pid
+  fi
   open_transaction "$service" "$kind" "$before" "$release" "$start" "$main" || fail cannot_write "cannot write the journal"
   point switch.journaled
   init_arm "$service" || fail cannot_arm "cannot start the watch that would put $before back"
