@@ -102,8 +102,8 @@ def test_a_line_that_falls_silent_during_the_upload_keeps_nobody_out(sandbox: Sa
             OWNER[0],
             "-",
         ]  # which knows that run1 is dead
-        said = sandbox.run(("remote/prelude.sh", STATE, "transaction/lock.sh"), other)
-        assert said == "locked app\n= about app\n"
+        taken = sandbox.run(("remote/prelude.sh", STATE, "transaction/lock.sh"), other)
+        assert taken == "locked app\n= about app\n"
         said, _ = silent.communicate(BINARY[1000:], timeout=30)  # it goes on after all
     finally:
         silent.kill()
