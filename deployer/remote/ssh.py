@@ -54,6 +54,9 @@ if TYPE_CHECKING:
 # Paramiko logs tracebacks of failed handshakes; a host's failure is reported once, by us.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False
+# And none is to be made: where two threads do that at once, Python before 3.11.5 may raise a SystemError
+# (github.com/python/cpython/issues/106905), and the thread of a connection would end without telling anybody.
+paramiko.util.tb_strings = list
 
 _SLICE = 64 * 1024  # bytes a send; of more paramiko takes 32 KiB anyway
 _SLOWEST = 1024  # bytes per second; who takes less is no more alive than who takes nothing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,22 @@ def test_what_a_server_says_that_cannot_be_read_is_its_own_bad_answer(
         connect(server.target())
     assert caught.value.cause == "bad_answer"
     assert f"127.0.0.1 port {server.port}" in caught.value.message
+
+
+def test_it_is_told_also_where_python_can_make_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def recursion(*_args: object, **_more: object) -> list[str]:
+        raise SystemError("AST constructor recursion depth mismatch")
+
+    serve = says_before_its_keys(cMSG_DISCONNECT, 2, LATIN, b"")
+    with listening(tmp_path, serve) as server, monkeypatch.context() as patched:
+        patched.setattr(traceback, "format_exception", recursion)
+        try:
+            connect(server.target())
+        except UnreachableError as error:
+            cause = error.cause
+    assert cause == "bad_answer"
 
 
 def test_of_a_session_as_well(tmp_path: Path) -> None:
