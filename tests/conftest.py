@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -12,7 +13,9 @@ from tests.hosts.lab import Lab
 from tests.hosts.programs import HostsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
+
+    from tests.hosts.host import TestHost
 
 LONGEST = ("tests/faults/test_quick.py", "tests/restart/test_unless_stopped.py")
 HOST_FIXTURES = {"lab", "fresh_lab"}
@@ -47,6 +50,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ]
     if unmarked:
         raise pytest.UsageError(f"mark with @pytest.mark.hosts: {', '.join(unmarked)}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show with a failure what its hosts wrote to their journals last."""
+    del call
+    report = yield
+    lab = getattr(item, "funcargs", {}).get("lab")
+    if report.when == "call" and report.failed and isinstance(lab, Lab):
+        report.sections += [(f"journal of {host.name}", _journal(host)) for host in lab.hosts]
+    return report
+
+
+def _journal(host: TestHost) -> str:
+    try:
+        last = ["journalctl", "--no-pager", "--output=short-precise", "--lines=60"]
+        return host.nsenter(last, check=False, timeout=10).stdout.decode(errors="replace")
+    except (HostsError, OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -75,8 +75,8 @@ class LiveRun:
         """What it wrote to standard error, or to its terminal."""
         return self._said["stderr"].decode(errors="replace")
 
-    def wait_for(self, event: str, *, seconds: float = 60, **fields: Any) -> dict[str, Any]:
-        """The first event of that name with those fields, once it is there."""
+    def wait_for(self, event: str, *, within: float = 60, **fields: Any) -> dict[str, Any]:
+        """The first event of that name with those fields, once it is there; `within` seconds at most."""
 
         def found() -> dict[str, Any] | None:
             whole = self._said["stdout"].rpartition(b"\n")[0]
@@ -86,7 +86,7 @@ class LiveRun:
                     return record
             return None
 
-        record: dict[str, Any] = self._wait(found, f"{event} {fields}", seconds)
+        record: dict[str, Any] = self._wait(found, f"{event} {fields}", within)
         return record
 
     def answer(self, prompt: str, words: str, *, seconds: float = 60) -> None:

@@ -63,13 +63,14 @@ END
     user=$(systemctl show -p User --value "$service.service")
     # shellcheck disable=SC2016  # the names in it are Perl's
     exec setpriv --reuid "${user:-nobody}" --regid "$(id -g "${user:-nobody}")" --init-groups perl -e '
-      use Fcntl ":flock";
+      use Fcntl qw(:flock O_RDONLY O_NONBLOCK);
       my ($service, $seconds) = @ARGV;
       my @held;
       sub hold {
         my ($path) = @_;
         my $file;
-        if ((open($file, "+<", $path) or sysopen($file, $path, 0)) and flock($file, LOCK_EX | LOCK_NB)) {
+        # What a pipe is for comes from its other end, for which nobody here waits.
+        if ((open($file, "+<", $path) or sysopen($file, $path, O_RDONLY | O_NONBLOCK)) and flock($file, LOCK_EX | LOCK_NB)) {
           push @held, $file;
         }
         return if -l $path or !opendir(my $folder, $path);

@@ -42,6 +42,30 @@ def run(stand: Stand) -> Iterator[Controller]:
     started.kill()
 
 
+class Held:
+    """A run with something to do, which waits before it sends that; `let_go` lets it."""
+
+    def __init__(self, stand: Stand, *, piped: bool = False) -> None:
+        now = stand.answer()
+        self.version = next(version for version in GOOD if version != now)
+        self._point = stand.point
+        env = {"DEPLOYER_FAULT_POINT": "stage.before", "DEPLOYER_FAULT_FILE": str(self._point)}
+        # A run that was cut off before may have left its lock.
+        self.run = stand.start(self.version, "--lock-wait", "60s", env=env, piped=piped)
+        assert self.run.wait_until(self._point.exists, seconds=60), self.run.said
+
+    def let_go(self) -> None:
+        self._point.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def held(stand: Stand) -> Iterator[Held]:
+    made = Held(stand)
+    yield made
+    made.let_go()
+    made.run.kill()
+
+
 def writes(stand: Stand, folder: str) -> bool:
     words = ["sh", "-c", 'head -c 8192 /dev/zero >"$1/.try" && rm "$1/.try"', "sh", folder]
     return stand.host.nsenter(words, check=False).returncode == 0
@@ -93,40 +117,39 @@ def test_a_disk_takes_nothing_more_until_it_is_repaired(
     assert "faults" not in stand.host.nsenter(["cat", "/proc/mounts"]).stdout.decode()
 
 
-def test_a_killed_sshd_and_all_its_sessions_are_gone_until_it_is_repaired(
-    stand: Stand, run: Controller
-) -> None:
+def test_a_killed_sshd_and_all_its_sessions_are_gone_until_it_is_repaired(stand: Stand, held: Held) -> None:
     damage = Damage(Kind.SSHD_KILL, stand)
-    damage.begin(run, GOOD[0], lambda: None)
+    damage.begin(held.run, held.version, held.let_go)
     try:
         time.sleep(1)  # longer than systemd waits before it starts something again
         assert not logs_in(stand)
-        assert run.wait(60)
-        assert run.code != 0
+        assert held.run.wait(60)
+        assert held.run.code != 0
     finally:
-        damage.repair(run)
+        damage.repair(held.run)
     assert logs_in(stand)
 
 
-def test_a_stopped_controller_does_nothing_until_it_goes_on(stand: Stand, run: Controller) -> None:
+def test_a_stopped_controller_does_nothing_until_it_goes_on(stand: Stand, held: Held) -> None:
     damage = Damage(Kind.CONTROLLER_STOP, stand)
-    damage.begin(run, GOOD[0], lambda: None)
-    said = run.said
+    damage.begin(held.run, held.version, held.let_go)
+    said = held.run.said
     time.sleep(3)
-    assert (run.code, run.said) == (None, said)
-    damage.repair(run)
-    assert run.wait(60)
+    assert (held.run.code, held.run.said) == (None, said)
+    damage.repair(held.run)
+    assert held.run.wait(60)
 
 
-def test_a_cut_line_stops_a_run_without_a_word(stand: Stand, run: Controller) -> None:
-    damage = Damage(Kind.LINE_CUT, stand)
-    damage.begin(run, GOOD[0], lambda: None)
+@pytest.mark.parametrize("kind", [Kind.LINE_CUT, Kind.CUT_UP, Kind.CUT_DOWN])
+def test_a_cut_line_stops_a_run_without_a_word(stand: Stand, held: Held, kind: Kind) -> None:
+    damage = Damage(kind, stand)
+    damage.begin(held.run, held.version, held.let_go)
     try:
-        assert not run.wait(2)
+        assert not held.run.wait(2)
         assert logs_in(stand)  # the host itself is well, on its own address
     finally:
-        damage.repair(run)
-    assert run.wait(60)
+        damage.repair(held.run)
+    assert held.run.wait(60)
 
 
 @pytest.mark.parametrize("kind", [Kind.POWER_CUT, Kind.REBOOT])
@@ -177,38 +200,25 @@ def test_names_run_out_while_bytes_are_left(stand: Stand, run: Controller) -> No
         stand.reset()
 
 
-def test_a_controller_whose_terminal_is_closed_ends_by_itself(stand: Stand, run: Controller) -> None:
-    Damage(Kind.CONTROLLER_HUP, stand).begin(run, GOOD[0], lambda: None)
-    assert run.wait(60)
-    assert run.code is not None
-    assert run.code >= 0
+def test_a_controller_whose_terminal_is_closed_ends_by_itself(stand: Stand, held: Held) -> None:
+    Damage(Kind.CONTROLLER_HUP, stand).begin(held.run, held.version, held.let_go)
+    assert held.run.wait(60)
+    assert held.run.code == 130
 
 
 def test_nobody_reads_what_a_closed_controller_says(stand: Stand) -> None:
-    run = stand.start(GOOD[1], piped=True)
-    assert run.wait_until(lambda: run.has_begun, seconds=60)
-    Damage(Kind.CONTROLLER_CLOSED, stand).begin(run, GOOD[1], lambda: None)
-    said = run.said
-    assert run.wait(60)
-    assert (run.said, run.outcome) == (said, "")
+    held = Held(stand, piped=True)
+    Damage(Kind.CONTROLLER_CLOSED, stand).begin(held.run, held.version, lambda: None)
+    said = held.run.said
+    held.let_go()
+    assert held.run.wait(60)
+    assert (held.run.said, held.run.outcome) == (said, "")
 
 
 def test_what_a_piped_controller_says_is_heard_to_the_end(stand: Stand) -> None:
     run = stand.start(GOOD[1], piped=True)
     assert run.wait(60)
     assert run.outcome in {"changed", "unchanged"}
-
-
-@pytest.mark.parametrize("kind", [Kind.CUT_UP, Kind.CUT_DOWN])
-def test_a_line_that_is_cut_one_way_stops_a_run(stand: Stand, run: Controller, kind: Kind) -> None:
-    damage = Damage(kind, stand)
-    damage.begin(run, GOOD[0], lambda: None)
-    try:
-        assert not run.wait(2)
-        assert logs_in(stand)
-    finally:
-        damage.repair(run)
-    assert run.wait(60)
 
 
 def test_a_lossy_line_makes_a_run_slow(stand: Stand, run: Controller) -> None:
@@ -219,9 +229,14 @@ def test_a_lossy_line_makes_a_run_slow(stand: Stand, run: Controller) -> None:
     stand.deploy(GOOD[0])
     slow = time.monotonic() - began
     damage.repair(run)
-    began = time.monotonic()
-    stand.deploy(GOOD[0])
-    assert slow > time.monotonic() - began
+
+    def deploy() -> float:
+        began = time.monotonic()
+        stand.deploy(GOOD[0])
+        return time.monotonic() - began
+
+    # The quickest of five, for a busy machine can make one as slow as the line did, and never quicker.
+    assert slow > min(deploy() for _ in range(5))
 
 
 def test_a_frozen_host_stands_still_for_longer_than_the_deadline(stand: Stand, run: Controller) -> None:
@@ -343,16 +358,19 @@ def test_locks_are_held_until_the_repair(stand: Stand, run: Controller) -> None:
         return stand.host.nsenter(words, check=False).returncode == 0
 
     assert is_free()
+    pipe = "/etc/systemd/system/faulty.service.aside"  # as it is left where one stood in place of a unit
+    stand.host.nsenter(["mkfifo", pipe])
     damage = Damage(Kind.LOCK_HOLDER, stand)
     damage.begin(run, GOOD[0], lambda: None)
     assert not is_free()
     damage.repair(run)
+    stand.host.nsenter(["rm", pipe])
     eventually(is_free, seconds=5, what="a free lock")
 
 
-def test_a_second_controller_runs_beside_the_first(stand: Stand, run: Controller) -> None:
+def test_a_second_controller_runs_beside_the_first(stand: Stand, held: Held) -> None:
     damage = Damage(Kind.TWO_CONTROLLERS, stand)
-    damage.begin(run, GOOD[0], lambda: None)
+    damage.begin(held.run, held.version, held.let_go)
     assert damage.second is not None
     assert damage.second.wait(60)
-    assert run.wait(60)
+    assert held.run.wait(60)

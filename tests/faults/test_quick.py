@@ -25,6 +25,7 @@ HOSTS = 4
 
 
 @pytest.mark.hosts
+@pytest.mark.timeout(3600)
 def test_some_sixty_faults_leave_no_host_broken_and_no_lock_stuck(tmp_path: Path) -> None:
     lab = Lab.up(HOSTS, flavours=tuple(recipe.FLAVOURS), owner_pid=os.getpid())
     try:

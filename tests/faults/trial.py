@@ -446,8 +446,9 @@ class _Trial:
                 freed = time.monotonic() + self._stand.settings.deadline + 5
             if works and time.monotonic() - first.began > CONTROLLER + 60:
                 result.hung = True
-                result.notes.append("the first run never ended, and kept the lock")
-                first.kill()
+                result.notes.append("a run never ended, and kept the lock")
+                for _, each in self._runs:
+                    each.kill()
             if freed is not None and time.monotonic() > freed:
                 result.stuck = True
                 result.broken.append(f"the lock is stuck: {run.message}")
