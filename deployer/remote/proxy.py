@@ -6,11 +6,17 @@ import os
 import shlex
 import socket
 import subprocess
+from time import monotonic
+from typing import TYPE_CHECKING
 
 from deployer.background import begin
 from deployer.remote.remote import telling_line
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
 _SHOWN = 4096  # bytes of the end of its stderr
+_STANDS_STILL = 60.0  # seconds in which it takes nothing, after which it is dead
 _LAST_WORDS = 0.5  # seconds to wait for them, once the connection has ended
 
 
@@ -45,6 +51,7 @@ class ProxyCommand(socket.socket):
         except BaseException:
             super().close()
             raise
+        self._stood_since: float | None = None
         self._said = b""
         self._end = begin(self._listen)
 
@@ -52,6 +59,24 @@ class ProxyCommand(socket.socket):
         """Close it, and end the program."""
         super().close()
         self._program.terminate()  # of one that has ended, nothing is heard
+
+    def send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
+        """As any socket's; raises ConnectionAbortedError when the program takes nothing for too long.
+
+        Paramiko tries for ever to send what is only not taken in time.  For TCP the kernel has an end to that
+        (TCP_USER_TIMEOUT); of the line behind a program it knows nothing.
+        """
+        try:
+            sent = super().send(data, flags)
+        except TimeoutError:
+            now = monotonic()
+            self._stood_since = self._stood_since or now
+            if now - self._stood_since < _STANDS_STILL:
+                raise
+            message = f"its ProxyCommand took nothing for {_STANDS_STILL:.0f} s"
+            raise ConnectionAbortedError(message) from None
+        self._stood_since = None
+        return sent
 
     def failure(self) -> str:
         """With what the program ended by itself: its status and its last words; empty for no failure."""

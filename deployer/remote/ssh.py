@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import fabric
 import paramiko
+from paramiko.agent import AgentSSH, get_agent_connection
 from paramiko.auth_handler import AuthOnlyHandler
 from paramiko.common import (
     MSG_CHANNEL_DATA,
@@ -66,6 +67,8 @@ _BANNER_TRIES = 4
 _SYSTEM_KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2", "/etc/ssh/ssh_known_hosts")
 _SILENCE = 30  # seconds without an answer to what was sent, after which a connection is dead
 _LOGIN = 30  # seconds to wait for each answer to a login
+_AGENT_LISTS = 30.0  # seconds to wait for what keys an ssh-agent has, which it may have to be unlocked for
+_AGENT_SIGNS = 300.0  # and for a signature: it may ask its user, for one host after the other; ssh-add(1), -c
 _AHEAD = 10  # seconds to wait for a session that was opened ahead, when it is needed
 _PAUSES = (0.1, 0.3, 1.0)  # seconds until sshd surely knows that a session has ended, and allows another
 _UNREAD = 256 * 1024  # bytes that a script may leave unread; sshd tells of every 96 KiB that it read
@@ -76,6 +79,9 @@ _MOST = 4 * 1024 * 1024  # bytes of an answer
 _MOST_BEFORE = 256 * 1024  # bytes that login files may print
 _MOST_IN_ALL = 256 * 1024 * 1024  # bytes of an output of which only the end is kept
 _SEE_LOGIN = "see what the user's login files print there"
+_PASSING = frozenset({"connect_failed", "refused", "timed_out", "unknown_host"})
+"""Causes that say nothing of the next try; a login that was refused is refused again, and may be counted."""
+
 _TICK = 1.0  # seconds for which one stream may be waited for and the other not read
 _OF_SUDO = re.compile(r"^(?:.*: )?sudo: |^Sorry, |sudoers", re.MULTILINE)
 _SUDO_SECONDS = 60.0  # until sudo is through
@@ -115,6 +121,9 @@ class Connector:
         self._configs: dict[Path | None, SSHConfig] = {}
         self._known_hosts: dict[Path, list[KnownKey]] = {}
         self._keys: dict[Path, paramiko.PKey | UnreachableError] = {}
+        self._opened: dict[Path, paramiko.PKey | UnreachableError] = {}  # with a passphrase
+        self._heard = False  # the agent has answered
+        self._deaf = ""  # why it is not asked any more
         self._jumps: dict[Target, Future[Any]] = {}
         self._begun: dict[Target, Future[Remote]] = {}
         self._starts: dict[tuple[str | None, str], threading.Semaphore] = {}
@@ -128,8 +137,7 @@ class Connector:
         routes = [self._route(target) for target in targets]
         _allow_files(sum(map(_files, routes)))
         for path in dict.fromkeys(path for route in routes for path in route.keys):
-            if self._from_agent(path) is None:
-                self._key(path)
+            self._key(path)
 
     def connect(self, target: Target) -> Remote:
         """Connect, check the host key, authenticate.
@@ -203,16 +211,15 @@ class Connector:
 
     def _open(self, route: _Route, target: Target, *, session: bool) -> Any:
         """A connection; with `session` one is opened ahead, for execs (a jump host may allow none)."""
-        hop = (
-            self._jump(route.proxy_jump, target) if route.proxy_jump else None
-        )  # which takes turns of its own
+        # The jump host takes turns of its own.
+        hop = self._jump(route.proxy_jump, target) if route.proxy_jump else None
         for tries_left in reversed(range(_BANNER_TRIES)):
             try:
                 with self._turn(route):
                     return self._dial(route, target, hop=hop, session=session)
             except Exception as error:  # noqa: BLE001  whatever it is, it is this host's alone
                 if not (isinstance(error, _NoBannerError) and tries_left):
-                    raise _unreachable(route, error) from None
+                    raise self._with_agent(_unreachable(route, error)) from None
                 time.sleep(random.uniform(0.2, 1.0) * (_BANNER_TRIES - tries_left))  # noqa: S311  jitter
         raise AssertionError("unreachable: the last try returns or raises")
 
@@ -226,6 +233,7 @@ class Connector:
             yield
 
     def _dial(self, route: _Route, target: Target, *, hop: Any, session: bool) -> Any:
+        agent: _Agent | None = None
         kwargs: dict[str, Any] = {
             "allow_agent": False,
             "look_for_keys": False,
@@ -242,7 +250,8 @@ class Connector:
             if not target.password and "rsa" not in key.get_name():
                 kwargs["transport_factory"] = partial(_EagerTransport, session=session)
         elif not route.keys:
-            kwargs |= {"allow_agent": True, "look_for_keys": True}
+            kwargs["look_for_keys"] = True
+            agent = self._agent()
         connection = fabric.Connection(
             route.address,
             user=route.user,
@@ -251,6 +260,9 @@ class Connector:
             config=fabric.Config(ssh_config=SSHConfig()),  # already applied, by _route
         )
         self._trust(connection.client, route)
+        if agent:
+            connection.connect_kwargs["allow_agent"] = True
+            connection.client._agent = agent  # noqa: SLF001  Fabric has no way to give it one
         connection.connect_timeout = target.connect_timeout  # of an argument Fabric takes whole seconds only
         line = connection.connect_kwargs["sock"] = _line(route, hop, target.connect_timeout)
         try:
@@ -284,6 +296,9 @@ class Connector:
         try:
             return opened.result()
         except UnreachableError as error:
+            with self._lock:  # an end to the wait of many hosts; who asks later may find it back again
+                if error.cause in _PASSING and self._jumps.get(hop) is opened:
+                    del self._jumps[hop]
             raise UnreachableError(error.cause, f"jump host: {error.message}", hint=error.hint) from None
 
     # -- trust ------------------------------------------------------------------------------------------
@@ -329,7 +344,7 @@ class Connector:
         """The one key to offer: wrong keys count as failed logins, and sshd punishes those."""
         failure: UnreachableError | None = None
         for path in route.keys:
-            key = self._from_agent(path) or self._key(path)
+            key = self._key(path)
             if isinstance(key, paramiko.PKey):
                 return key
             failure = failure or key
@@ -338,35 +353,70 @@ class Connector:
         return None
 
     def _key(self, path: Path) -> paramiko.PKey | UnreachableError:
-        """The key, or why there is none: nobody is asked twice for one passphrase."""
+        """The key of a file, or why there is none.
+
+        An agent is asked only for what cannot be had without it, for it may be slow, or silent.
+        """
+        key = self._once(self._keys, path, self._load)
+        if isinstance(key, paramiko.PKey):
+            return key
+        if held := self._from_agent(path):
+            return held
+        return self._once(self._opened, path, self._unlock) if key.cause == "key_locked" else key
+
+    def _once(
+        self,
+        known: dict[Path, paramiko.PKey | UnreachableError],
+        path: Path,
+        load: Callable[[Path], paramiko.PKey],
+    ) -> paramiko.PKey | UnreachableError:
+        """What `load` made of it the first time: nobody is asked twice for one passphrase."""
         with self._lock:
-            if path not in self._keys:
+            if path not in known:
                 try:
-                    self._keys[path] = self._load(path)
+                    known[path] = load(path)
                 except UnreachableError as error:
-                    self._keys[path] = error
-            return self._keys[path]
+                    known[path] = error
+            return known[path]
 
     def _from_agent(self, path: Path) -> paramiko.PKey | None:
-        """The agent's copy of the key, known by the public half beside it: no passphrase is needed.
-
-        Asked anew for every host, for paramiko's agent keys share a connection and have no lock.
-        """
-        if "SSH_AUTH_SOCK" not in os.environ:
-            return None
+        """The agent's copy of the key, known by the public half beside it: no passphrase is needed."""
         public = path.with_name(path.name + ".pub")
-        with suppress(OSError, ValueError, IndexError, paramiko.SSHException):
+        with suppress(OSError, ValueError, IndexError):
             blob = base64.b64decode(public.read_text(encoding="utf-8").split()[1])
-            for key in paramiko.Agent().get_keys():
+            for key in agent.get_keys() if (agent := self._agent()) else ():
                 if key.asbytes() == blob:
                     return key
         return None
+
+    def _agent(self) -> _Agent | None:
+        """The agent, if there is one that answers; of one that does not, it is not asked twice.
+
+        Connected to anew for every host, for paramiko's agent keys share a connection and have no lock.
+        """
+        if "SSH_AUTH_SOCK" not in os.environ or self._deaf:
+            return None
+        try:
+            # One that answered before is busy: it answers nobody while it asks its user.
+            agent = _Agent(_AGENT_SIGNS if self._heard else _AGENT_LISTS)
+        except (OSError, paramiko.SSHException) as error:
+            self._deaf = f"{_reason(error)}, see: ssh-add -l"
+            return None
+        self._heard = True
+        return agent
+
+    def _with_agent(self, why: UnreachableError) -> UnreachableError:
+        """Where a key was missing, the agent may have had it."""
+        if not self._deaf or why.cause not in {"auth_failed", "key_locked", "no_key"}:
+            return why
+        hint = "; ".join(filter(None, (self._deaf, why.hint)))
+        return UnreachableError(why.cause, why.message, hint=hint)
 
     def _load(self, path: Path) -> paramiko.PKey:
         try:
             return paramiko.PKey.from_path(path)
         except (paramiko.PasswordRequiredException, TypeError):  # cryptography's word for it is TypeError
-            return self._unlock(path)
+            raise UnreachableError("key_locked", f"the private key {path} is encrypted") from None
         except FileNotFoundError:
             raise UnreachableError("no_key", f"there is no private key {path}") from None
         except OSError as error:
@@ -384,6 +434,33 @@ class Connector:
             return paramiko.PKey.from_path(path, passphrase.reveal().encode())  # type: ignore[arg-type]
         except (ValueError, paramiko.SSHException):
             raise UnreachableError("key_locked", f"that passphrase does not open {path}") from None
+
+
+class _Agent(paramiko.Agent):
+    """A connection to the ssh-agent, if there is one; paramiko's own waits for each answer without end.
+
+    One that was forwarded, and whose laptop is gone, accepts and says nothing.
+
+    Raises paramiko.SSHException when it does not answer, or not as draft-ietf-sshm-ssh-agent has it.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        AgentSSH.__init__(self)
+        self._seconds = seconds
+        if connection := get_agent_connection():
+            connection.settimeout(self._seconds)
+            self._connect(connection)  # type: ignore[attr-defined]  # what paramiko's own does
+            self._seconds = _AGENT_SIGNS
+            connection.settimeout(self._seconds)
+
+    def _send_message(self, msg: object) -> tuple[int, paramiko.Message]:
+        try:
+            answer: tuple[int, paramiko.Message] = super()._send_message(msg)  # type: ignore[misc]  # as above
+        except TimeoutError:
+            self.close()  # a late answer would be taken for that to the next question
+            message = f"the ssh-agent did not answer within {self._seconds:.0f} s"
+            raise paramiko.SSHException(message) from None
+        return answer
 
 
 class _Policy(paramiko.MissingHostKeyPolicy):
@@ -417,6 +494,7 @@ class _Policy(paramiko.MissingHostKeyPolicy):
 _HUNG_UP = "transport shut down or saw EOF"  # as paramiko has it
 _SEE_SSHD = "its log says why: journalctl -u ssh -u sshd"
 _STALLED = "Authentication timeout"  # as above
+_KEYLESS = "No authentication methods available"  # as above
 _UNREADABLE = "said what cannot be understood"
 
 
@@ -1066,7 +1144,8 @@ def _changed(route: _Route, key: paramiko.PKey) -> UnreachableError:
         f"the host key of {route.known_name} CHANGED: it now shows {key.get_name()} {_fingerprint(key)}; "
         "nothing was sent"
     )
-    hint = f"if the host was rebuilt: ssh-keygen -R '{route.known_name}', then accept its new key"
+    own = "" if route.known_hosts == tuple(map(_path, _SYSTEM_KNOWN_HOSTS)) else f" -f {route.known_hosts[0]}"
+    hint = f"if the host was rebuilt: ssh-keygen -R '{route.known_name}'{own}, then accept its new key"
     return UnreachableError("host_key_changed", message, hint=hint)
 
 
@@ -1108,6 +1187,11 @@ def _unreachable(route: _Route, error: Exception) -> UnreachableError:
             keys = ", ".join(str(path) for path in route.keys)
             hint = f"the key offered was {keys}" if keys else "name a key: ansible_ssh_private_key_file"
             return UnreachableError("auth_failed", message, hint=hint)
+        case paramiko.SSHException() if _KEYLESS in str(error):
+            message = f"there is no key to log in to {where} with, as {route.user}"
+            return UnreachableError(
+                "no_key", message, hint="name one: ansible_ssh_private_key_file, or ssh-add it"
+            )
         case socket.gaierror():
             return UnreachableError("unknown_host", f"the name {route.address} cannot be resolved")
         case ConnectionRefusedError():

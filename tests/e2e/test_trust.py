@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -238,6 +239,10 @@ def test_a_changed_host_key_is_refused_and_the_other_hosts_are_deployed(
     assert logins_asked(journal) == []
     assert (tmp_path / "known_hosts").read_text() == f"{wrong}\n"
     assert active(lab.hosts[2], service) == "active"
+
+    hint = run.finished["host1"]["failure"]["hint"]
+    subprocess.run(shlex.split(hint.partition(": ")[2].partition(",")[0]), check=True, capture_output=True)
+    assert (tmp_path / "known_hosts").read_text() == ""
 
 
 @pytest.mark.parametrize("written", ["play", "variable", "=no", "=accept-new", "ssh_config"])

@@ -47,13 +47,13 @@ class Server:
 
 
 @contextmanager
-def listening(folder: Path, serve: Callable[[socket.socket], None]) -> Iterator[Server]:
-    """A server that gives each connection to `serve`, in a thread of its own."""
+def listening(folder: Path, serve: Callable[[socket.socket], None], *, port: int = 0) -> Iterator[Server]:
+    """A server that gives each connection to `serve`, in a thread of its own; at any port that is free."""
     (folder / "config").touch()
     LOGIN_KEY.write_private_key_file(str(folder / "key"))
     lines: list[socket.socket] = []
     threads: list[threading.Thread] = []
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("127.0.0.1", port)) as listener:
 
         def accept() -> None:
             with suppress(OSError):  # it was closed

@@ -10,6 +10,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 import pytest
+from paramiko.common import AUTH_FAILED
 
 from deployer.errors import UnreachableError
 from deployer.remote.ssh import Connector
@@ -136,3 +137,39 @@ def test_a_host_that_it_does_not_reach_has_its_own_connect_timeout(
         connector.connect(host.target(proxy_jump=jump, connect_timeout=0.5))
     assert (caught.value.cause, time.monotonic() - began < 4) == ("timed_out", True)
     assert f"127.0.0.1 port {host.port}" in caught.value.message
+
+
+def test_one_that_was_away_for_a_moment_is_found_again(
+    connector: Connector, stack: ExitStack, host: Server, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    target = host.target(proxy_jump=f"127.0.0.1:{port}")
+    with ThreadPoolExecutor(12) as pool:
+        tries = [pool.submit(connector.connect, target) for _ in range(12)]
+    assert {type(each.exception()) for each in tries} == {UnreachableError}
+    logins: list[Bastion] = []
+    server = listening(tmp_path, lambda line: Bastion(logins).serve(line), port=port)
+    stack.enter_context(server)
+    connector.connect(target).close()
+    assert len(logins) == 1
+
+
+def test_one_that_lets_nobody_in_is_asked_once(
+    connector: Connector, stack: ExitStack, host: Server, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+
+    class Refusing(Sshd):
+        def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+            asked.append(username)
+            del key
+            return AUTH_FAILED
+
+    server = stack.enter_context(listening(tmp_path, lambda line: Refusing().serve(line)))
+    target = host.target(proxy_jump=f"127.0.0.1:{server.port}")
+    for _ in range(3):
+        with pytest.raises(UnreachableError) as refused:
+            connector.connect(target)
+        assert refused.value.cause == "auth_failed"
+    assert len(asked) == 1
