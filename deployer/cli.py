@@ -168,7 +168,7 @@ def _load_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def _connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         [
-            click.option("-u", "--user", metavar="NAME", help="Log in as NAME."),
+            click.option("-u", "--user", metavar="NAME", help="Log in as NAME; ansible_user goes first."),
             click.option(
                 "--private-key", type=click.Path(path_type=Path), metavar="FILE", help="Log in with this key."
             ),

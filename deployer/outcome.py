@@ -16,6 +16,7 @@ class Evidence:
 
     answer: str = ""  # the last answer to the health test
     state: str = ""  # of the unit, with the exit status of its main process
+    port: str = ""  # who has the port of its health test, if that is not the service
     journal: tuple[str, ...] = ()  # its last lines
 
 
@@ -32,7 +33,9 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unchanged:
-    """The host was as desired, and healthy."""
+    """The host was as desired, and healthy.  `notes`: what is odd there all the same."""
+
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

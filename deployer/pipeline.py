@@ -42,11 +42,11 @@ from deployer.report.redact import redactor
 from deployer.stage.stage import Stager, stage
 from deployer.switch.switch import switch
 from deployer.transaction.lock import HeldError, StaleError, free_locks, take_locks
-from deployer.transaction.resolve import resolve
+from deployer.transaction.resolve import UnfinishedError, resolve
 from deployer.verify.early import EarlyAnswers
 from deployer.verify.sandbox import sandbox_hint
 from deployer.verify.status import ask_state, gather_evidence
-from deployer.verify.verify import Clock, UnhealthyError, check_alive, check_running, verify
+from deployer.verify.verify import Clock, UnhealthyError, await_process, check_alive, check_running, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,9 +141,10 @@ def prepare(desired: DesiredHost, context: Context) -> Ready | Outcome:
     except HeldError as error:
         result = NotAttempted(reason=error.message, holder=str(error.holder))
     except Exception as error:  # noqa: BLE001  as above
-        failure = _failure(error)
+        failure = _failure(error, getattr(error, "service", ""))
         lost = failure.cause in _LOST
-        result = Unreachable(failure=failure) if lost else Failed(failure=failure, needs_person=False)
+        unfinished = isinstance(error, UnfinishedError)
+        result = Unreachable(failure=failure) if lost else Failed(failure=failure, needs_person=unfinished)
     if not isinstance(result, Ready):
         remote.close()
     return result
@@ -160,8 +161,7 @@ def let_go(ready: Ready, context: Context) -> None:
 def _prepare(desired: DesiredHost, remote: Remote, context: Context) -> Ready | Outcome:
     for look in range(_LOOKS):
         context.emit(StageStarted(host=desired.name, stage="observe"))
-        asked = desired.services if context.goal is Goal.APPLY else ()
-        early = EarlyAnswers(remote, asked, context.begin)
+        early = EarlyAnswers(remote, desired.services, context.begin)
         files = {
             path: digest for service in desired.services for path, digest in deployed_files(service).items()
         }
@@ -236,10 +236,13 @@ def _plan_and_stage(
         diff = "\n".join(filter(None, (render_diff(plan, observation) for plan in plans)))
     notes = tuple(f"{plan.service.name}: {note}" for plan in plans for note in plan.notes)
     context.emit(HostPlanned(host=host, changes=changes, diff=diff, notes=notes))
-    if context.goal is Goal.CHECK:
-        return WouldChange() if changes else Unchanged()
     if not changes:
         return _unchanged(desired, plans, early=early, remote=remote, context=context)
+    if context.goal is Goal.CHECK:
+        return WouldChange()
+    for plan in plans:
+        if not plan.changed:
+            _await_process(remote, plan, context)
     ready = Ready(host=host, remote=remote, plans=plans)
     commands = sum(isinstance(task, CommandTask) and not task.run_once for task in desired.tasks)
     remote.expect(2 * len(ready.locked) + bool(ready.locked) + commands)  # stage and switch; commit
@@ -277,17 +280,45 @@ def _unchanged(
 ) -> Outcome:
     """Nothing to do; but exit code 0 promises that the service is healthy, too, and that it is this one."""
     redact = _redactor(desired)
+    notes: list[str] = []
     for plan in plans:
-        crashed = plan.unit is not None and plan.unit.restarts > 0
-        if plan.stopped_by_operator or (early.healthy(plan.service) and not crashed and not plan.stranger):
-            continue
+        restarts = plan.unit.restarts if plan.unit else 0
+        if plan.oddity:
+            notes.append(f"{plan.service.name}: {plan.oddity}")
         try:
+            _await_process(remote, plan, context)
+            if plan.stopped_by_operator or (
+                early.healthy(plan.service) and not restarts and not plan.stranger and not _trial(plan)
+            ):
+                continue
             _check_kept(remote, desired.name, plan, redact=redact, context=context)
         except UnhealthyError as error:
-            evidence = gather_evidence(remote, plan.service.name, answer=error.answer, redact=redact)
-            return Failed(failure=_failure(error, plan.service.name, evidence), needs_person=True)
+            listens = plan.service.healthcheck.listens(desired.target.address)
+            evidence = gather_evidence(
+                remote, plan.service.name, answer=error.answer, listens=listens, redact=redact
+            )
+            failure = _failure(error, plan.service.name, evidence)
+            hint = failure.hint or _what_to_do(failure) or f"as root there: journalctl -u {failure.service}"
+            return Failed(failure=replace(failure, hint=hint), needs_person=True)
+        if restarts:
+            notes.append(f"{plan.service.name}: systemd restarted it {_times(restarts)} since it was started")
     stopped = tuple(plan.service.name for plan in plans if plan.stopped_by_operator)
-    return OperatorStopped(services=stopped, changed=False) if stopped else Unchanged()
+    return OperatorStopped(services=stopped, changed=False) if stopped else Unchanged(notes=tuple(notes))
+
+
+def _await_process(remote: Remote, plan: ServicePlan, context: Context) -> None:
+    """A service between two processes says neither that it stays up nor whose its port is.
+
+    Raises:
+        StaleError: it is over, so look again.
+        UnhealthyError: it comes to no end.
+
+    """
+    unit = plan.unit
+    if unit is None or unit.main_pid or unit.active == "active" or plan.stopped_by_operator:
+        return
+    await_process(remote, plan.service, unit, clock=context.clock)
+    raise StaleError("stale", "it was between two processes", service=plan.service.name)
 
 
 def _check_kept(
@@ -300,9 +331,20 @@ def _check_kept(
     if plan.stranger:
         raise _strange(plan.service, plan.stranger)
     check_running(remote, host, plan.service, redact=redact, emit=context.emit, clock=context.clock)
-    if plan.unit and plan.unit.restarts:  # it may crash again and again, and be well each time it is asked
-        context.clock.sleep(plan.service.healthcheck.stay_up)
+    if plan.unit and (trial := _trial(plan)):
+        context.clock.sleep(trial)
         check_alive(remote, plan.service, plan.unit, clock=context.clock)
+
+
+def _trial(plan: ServicePlan) -> float:
+    """Seconds to watch a service for that may crash again and again, and be well each time it is asked.
+
+    Restarts are counted until somebody lets systemd forget them; the age of a process is always true.
+    """
+    stay_up = plan.service.healthcheck.stay_up
+    if plan.unit and plan.unit.restarts:
+        return stay_up
+    return max(stay_up - plan.age, 0.0) if plan.age is not None else 0.0
 
 
 def apply(desired: DesiredHost, ready: Ready, context: Context, *, commands: frozenset[str]) -> Outcome:
@@ -469,14 +511,16 @@ class _Apply:
             return Failed(failure=failure, needs_person=False)
         if failure.cause in _LOST and (second := self._redial()):
             return self._left_to_the_host(failure, second)
-        evidence = self._evidence(failure.service, getattr(error, "answer", ""))
-        hint = failure.hint or sandbox_hint(failure.service, evidence)
-        failure = replace(failure, evidence=evidence, hint=hint)
+        failure = replace(failure, evidence=self._evidence(failure.service, getattr(error, "answer", "")))
+        failure = replace(failure, hint=failure.hint or _what_to_do(failure))
         troubles: list[Failure] = []
         went: list[How] = []
         for plan in reversed(self._touched):
             try:
                 went.append(self._return(plan))
+            except UnhealthyError as second:
+                message = f"{plan.previous} is put back, but {second.message}"
+                troubles.append(replace(_failure(second, plan.service.name), message=message))
             except Exception as second:  # noqa: BLE001  the others must go back all the same
                 troubles.append(_failure(second, plan.service.name))
         if troubles:
@@ -498,6 +542,8 @@ class _Apply:
             if failure.cause in _LOST and not only_started:  # on the way to the switch
                 message = f"{failure.message}; nothing was switched there"
                 return Unreachable(failure=replace(failure, message=message, evidence=None))
+            if only_started and not failure.hint:
+                failure = replace(failure, hint=f"to stop it again: systemctl stop {failure.service}")
             return Failed(failure=failure, needs_person=only_started)
         if all(plan.previous is not None or not plan.start for plan in self._touched):
             return Reverted(failure=failure)
@@ -524,11 +570,13 @@ class _Apply:
 
     def _by_itself(self) -> str:
         lease = self._context.owner.lease
-        return f"unless it is down, the host has gone back by itself {lease} s after that; run again to see"
+        when = f"{lease} s after it heard of this run last"
+        return f"unless it is down, the host goes back by itself {when}; run again to see"
 
     def _evidence(self, service: str, answer: str) -> Evidence | None:
         try:
-            return gather_evidence(self.remote, service, answer=answer, redact=self._redact)
+            listens = self._plans[service].service.healthcheck.listens(self._desired.target.address)
+            return gather_evidence(self.remote, service, answer=answer, listens=listens, redact=self._redact)
         except Exception:  # noqa: BLE001  going back is what matters now
             return None
 
@@ -568,6 +616,17 @@ class _Apply:
 def _not_back(failure: Failure, troubles: list[str], *, hint: str = _LOOK) -> Failed:
     message = f"{failure.message}; and going back failed: {'; '.join(troubles)}"
     return Failed(failure=replace(failure, message=message, hint=hint), needs_person=True)
+
+
+def _what_to_do(failure: Failure) -> str:
+    """As far as the evidence tells; else empty."""
+    if failure.evidence and failure.evidence.port:
+        return f"end that process, or give {failure.service} another port"
+    return sandbox_hint(failure.service, failure.evidence)
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _strange(service: Service, who: str) -> UnhealthyError:

@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from deployer import init
 from deployer.load.beside import begin_to_load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from deployer.desired import Play
+    from deployer.desired import Play, Service
     from deployer.load import Loaded, LoadOptions
     from deployer.outcome import ExitCode
     from deployer.secret import Secret
@@ -56,12 +57,13 @@ def run(
 
     """
     began, now = time.monotonic(), datetime.now(UTC)
-    loading = begin_to_load(load_options, environ=os.environ)
+    loading = begin_to_load(load_options, environ=os.environ, then=_units)
     from deployer.execute import execute  # noqa: PLC0415  meanwhile
     from deployer.outcome import ExitCode  # noqa: PLC0415
     from deployer.remote.ssh import Connector  # noqa: PLC0415
 
-    loaded = loading()
+    loaded, units = loading()
+    init.know_units(units)
     retry = ""
     if options.retry:
         loaded, retry = _retry(loaded, options.retry, limited=load_options.limit is not None, note=note)
@@ -75,6 +77,12 @@ def run(
     connector.begin([host.target for play in loaded.plays[:1] for host in play.hosts[: options.forks]])
     gc.enable()  # cli.main turned it off
     return execute(loaded, options, connector=connector, retry=retry, began=began, now=now, note=note)
+
+
+def _units(loaded: Loaded) -> dict[Service, str]:
+    """The units of all services: rendered where they are loaded, for there Jinja is needed anyway."""
+    hosts = (host for play in loaded.plays for host in play.hosts)
+    return init.render_units(service for host in hosts for service in host.services)
 
 
 def _retry(loaded: Loaded, run: str, *, limited: bool, note: Callable[[str], None]) -> tuple[Loaded, str]:

@@ -16,19 +16,20 @@ if TYPE_CHECKING:
 
     from deployer.remote.remote import TcpChannel
 
-_FULL = ("remote/prelude.sh", init.SCRIPT)
+_ASKS = ("remote/prelude.sh", init.SCRIPT)
+_FULL = (*_ASKS, init.ORDERS)
 _STATE = "transaction/state.sh"
 _NAMES = {
-    read_script(*_FULL, _STATE, init.STRANGERS, "observe/observe.sh"): "observe",
+    read_script(*_ASKS, _STATE, init.STRANGERS, "observe/observe.sh"): "observe",
     read_script("remote/prelude.sh", _STATE, "stage/stage.sh"): "stage",
     read_script("remote/prelude.sh", _STATE, "transaction/lock.sh"): "lock",
     read_script("remote/prelude.sh", _STATE, "transaction/renew.sh"): "renew",
     read_script("remote/prelude.sh", _STATE, "transaction/free.sh"): "free",
     read_script(*_FULL, _STATE, "transaction/undo.sh", "transaction/resolve.sh"): "resolve",
     read_script(*_FULL, _STATE, "switch/switch.sh"): "switch",
-    read_script(*_FULL, "verify/status.sh"): "status",
+    read_script(*_ASKS, init.STRANGERS, "verify/status.sh"): "status",
     read_script("remote/prelude.sh", "verify/probe.sh"): "probe",
-    read_script(*_FULL, _STATE, init.STRANGERS, "commit/commit.sh"): "commit",
+    read_script(*_ASKS, _STATE, init.STRANGERS, "commit/commit.sh"): "commit",
     read_script(*_FULL, _STATE, "transaction/undo.sh", "commit/revert.sh"): "revert",
     read_script(*_FULL, _STATE, "commit/withdraw.sh"): "withdraw",
     read_script("command/command.sh"): "command",

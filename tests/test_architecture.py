@@ -229,6 +229,44 @@ def test_scripts_are_sound_as_a_whole(tmp_path: Path) -> None:
     assert done.stdout == "", names
 
 
+def functions(text: str) -> dict[str, str]:
+    """What is done by each function of a script, and under "" outside of them."""
+    bodies = {"": ""}
+    name = ""
+    for line in text.splitlines():
+        if begun := re.match(r"([a-z_]+)\(\) ", line):
+            name = begun[1]
+            line = line[begun.end() :]  # noqa: PLW2901  its name is no call
+        bodies[name] = f"{bodies.get(name, '')}{line}\n"
+        if line in {"}", ")"} or (begun and line.endswith(("}", ")"))):
+            name = ""
+    return bodies
+
+
+def test_a_script_has_every_function_that_it_calls() -> None:
+    """A shell would only find out when it gets there."""
+    parts = [
+        script for script in SCRIPTS if not (PACKAGE / script).read_text(encoding="utf-8").startswith("#!")
+    ]
+    every = {name for part in parts for name in functions(read_script(part)) if name}
+    # Where a command can stand; a word of the same letters elsewhere is an argument.
+    start = r"(?:^|[;&|(!]|(?<!\$)\{|\b(?:if|then|else|elif|do|until|while)\b)"
+    called = re.compile(rf"{start} *({'|'.join(every)})\b(?![(=])", re.MULTILINE)
+    lacks = {}
+    for name, text in assembled():
+        has = functions(text)
+        asked: set[str] = set()
+        todo = [""]
+        while todo:
+            calls = {*called.findall(has.get(todo.pop(), ""))} - asked
+            asked |= calls
+            todo += calls
+        if missing := asked - has.keys():
+            lacks[name] = missing
+    assert lacks == {}
+    assert len(every) > 50
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_script_says_what_it_does_before_it_does_it(script: str) -> None:
     lines = (PACKAGE / script).read_text(encoding="utf-8").splitlines()

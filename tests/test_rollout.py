@@ -174,9 +174,33 @@ def test_check_sends_nothing(fleet: Fleet) -> None:
     fleet.host("web2").says["observe"] = deployed(fleet.service)
     results = dict(fleet.run(goal=Goal.CHECK))
     assert results == {"web1": WouldChange(), "web2": Unchanged(), "web3": WouldChange()}
-    assert all(fleet.host(name).names() == ["observe"] for name in fleet.hosts)
+    assert all(set(fleet.host(name).names()) == {"connect", "observe"} for name in fleet.hosts)
     planned = {event.host: event.changes for event in fleet.events if isinstance(event, HostPlanned)}
     assert planned == {"web1": ("app: first release",), "web2": (), "web3": ("app: first release",)}
+
+
+def test_check_tells_what_is_not_well_and_what_was_stopped(fleet: Fleet) -> None:
+    """What has no change to wait for is not well for that."""
+    for name in fleet.hosts:
+        fleet.host(name).says["observe"] = deployed(fleet.service)
+    fleet.host("web2").answers = lambda: SICK
+    stopped = deployed(fleet.service, ActiveState="inactive", SubState="dead", MainPID=0)
+    fleet.host("web3").says["observe"] = stopped.replace("at_boot", "stopped_by_operator\nat_boot")
+    results = dict(fleet.run(goal=Goal.CHECK))
+    assert results["web1"] == Unchanged()
+    assert isinstance(results["web2"], Failed)
+    assert results["web3"] == OperatorStopped(services=("app",), changed=False)
+    ran = {name for host in fleet.hosts for name in fleet.host(host).names()}
+    assert ran <= {"connect", "observe", "status"}
+
+
+def test_what_a_dead_run_left_and_nobody_can_put_back_needs_a_person(fleet: Fleet) -> None:
+    left = "service app\ntransaction run=run1 by=bob@ci before=r1 after=r2"
+    fleet.host("web1").says["observe"] = EMPTY_HOST.replace("service app", left)
+    fleet.host("web1").says["resolve"] = Reply(status=1, stdout="failed cannot_write no space\n", stderr="")
+    outcome = dict(fleet.run())["web1"]
+    assert isinstance(outcome, Failed)
+    assert (outcome.needs_person, outcome.failure.cause) == (True, "cannot_write")
 
 
 def test_every_host_is_staged_before_any_host_switches(fleet: Fleet) -> None:
@@ -389,8 +413,8 @@ def test_a_way_back_that_could_not_be_gone_is_tried_again(
 @pytest.mark.parametrize(
     ("cause", "hint"),
     [
-        ("connection_lost", "unless it is down, the host has gone back by itself 60 s after that"),
-        ("cannot_ask", "unless it is down, the host has gone back by itself 60 s after that"),
+        ("connection_lost", "the host goes back by itself 60 s after it heard of this run last"),
+        ("cannot_ask", "the host goes back by itself 60 s after it heard of this run last"),
         ("cannot_install", "look at the host now"),
     ],
 )
@@ -581,6 +605,83 @@ def test_a_command_that_runs_once_runs_on_the_first_host_that_changes(fleet: Fle
     command = CommandTask(name="migrate", argv=("migrate",), run_once=True)
     fleet.run(Play(name="p", hosts=fleet.desired(command)))
     assert [name for name in fleet.hosts if "command" in fleet.host(name).names()] == ["web2"]
+
+
+# -- a service that is between two processes -----------------------------------------------------------------
+
+BETWEEN = [
+    {"ActiveState": "activating", "SubState": "start-pre", "MainPID": 0},
+    {"ActiveState": "deactivating", "SubState": "final-sigterm", "MainPID": 0},
+]
+
+
+@pytest.mark.parametrize("between", BETWEEN, ids=["starts", "stops"])
+def test_a_service_that_has_no_process_yet_is_looked_at_again_once_it_has(
+    fleet: Fleet, between: dict[str, object]
+) -> None:
+    host = fleet.host("web1")
+    looks_and_states = {"observe", "status"}
+    looks = [deployed(fleet.service, **between), deployed(fleet.service)]
+    host.says |= {"observe": lambda _args: looks.pop(0), "status": state()}
+    results = dict(fleet.run(Play(name="p", hosts=fleet.desired()[:1])))
+    assert isinstance(results["web1"], Unchanged), results
+    assert [name for name in host.names() if name in looks_and_states] == ["observe", "status", "observe"]
+
+
+@pytest.mark.parametrize("between", BETWEEN, ids=["starts", "stops"])
+def test_a_service_that_comes_to_no_process_is_no_success(fleet: Fleet, between: dict[str, object]) -> None:
+    """Somebody else may answer in its place meanwhile, as here."""
+    host = fleet.host("web1")
+    host.says |= {"observe": deployed(fleet.service, **between), "status": state(**between)}
+    results = dict(fleet.run(Play(name="p", hosts=fleet.desired()[:1])))
+    outcome = results["web1"]
+    assert isinstance(outcome, Failed)
+    assert (outcome.failure.cause, outcome.failure.service) == ("crashed", "app")
+    assert fleet.time.now >= 15
+
+
+def test_a_service_that_its_operator_stops_meanwhile_is_looked_at_again(fleet: Fleet) -> None:
+    host = fleet.host("web1")
+    stopped = deployed(fleet.service, ActiveState="inactive", SubState="dead", MainPID=0)
+    stopped = stopped.replace("at_boot unless-stopped", "at_boot unless-stopped\nstopped_by_operator")
+    looks = [deployed(fleet.service, **BETWEEN[1]), stopped]
+    said = "= state\n" + unit(ActiveState="inactive", SubState="dead", MainPID=0) + "= stopped\n"
+    host.says |= {"observe": lambda _args: looks.pop(0), "status": said}
+    results = dict(fleet.run(Play(name="p", hosts=fleet.desired()[:1])))
+    assert results["web1"] == OperatorStopped(services=("app",), changed=False)
+
+
+@pytest.mark.parametrize(
+    ("uptime", "seconds"),
+    [
+        ("100.00", 0.0),  # 10 s old
+        ("90.40", 0.6),  # what is left of stay_up, which is 1 s
+        ("90.00", 1.0),
+        ("12.00", 0.0),  # no uptime of the clock that systemd has: a container's own
+        (None, 0.0),
+    ],
+)
+def test_a_process_that_is_young_is_watched_until_it_has_stayed_up(
+    fleet: Fleet, uptime: str | None, seconds: float
+) -> None:
+    """Somebody may have let systemd forget how often it was restarted."""
+    host = fleet.host("web1")
+    seen = deployed(fleet.service, ExecMainStartTimestampMonotonic=90_000_000)
+    host.says |= {"observe": seen if uptime is None else f"fact uptime {uptime}\n{seen}", "status": state()}
+    results = dict(fleet.run(Play(name="p", hosts=fleet.desired()[:1])))
+    assert isinstance(results["web1"], Unchanged), results
+    assert sum(fleet.time.slept) == pytest.approx(seconds)
+    assert ("status" in host.names()) is (seconds > 0)
+
+
+def test_a_young_process_that_ends_while_it_is_watched_is_no_success(fleet: Fleet) -> None:
+    host = fleet.host("web1")
+    seen = deployed(fleet.service, ExecMainStartTimestampMonotonic=90_000_000)
+    ended = state(ActiveState="activating", SubState="auto-restart", MainPID=0, NRestarts=1)
+    host.says |= {"observe": f"fact uptime 90.1\n{seen}", "status": ended}
+    results = dict(fleet.run(Play(name="p", hosts=fleet.desired()[:1])))
+    assert isinstance(results["web1"], Failed)
+    assert results["web1"].failure.cause == "crashed"
 
 
 # -- interrupts ----------------------------------------------------------------------------------------------

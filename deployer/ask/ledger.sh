@@ -8,7 +8,7 @@ shift
 for service; do
   say "= $service"
   ledger=/var/lib/deployer/$service/ledger
-  [ ! -e "$ledger" ] || tail -n "$count" "$ledger" || fail cannot_read "cannot read $ledger"
+  [ ! -e "$ledger" ] || { [ -f "$ledger" ] && tail -n "$count" "$ledger"; } || fail cannot_read "cannot read $ledger"
   # A line that a power cut has left without its end must not swallow the next heading.
   [ ! -s "$ledger" ] || [ -z "$(tail -c 1 "$ledger")" ] || say ""
 done

@@ -8,12 +8,12 @@ for service; do
   say "= service $service"
   current=$(readlink "$root/current")
   for about in "$root"/releases/*/release.json; do
-    [ -e "$about" ] || continue
+    [ -f "$about" ] || continue
     release=${about%/release.json}
     release=${release##*/}
     state=good
     mark=/var/lib/deployer/$service/unproven/$release
-    if [ -e "$mark" ]; then
+    if [ -f "$mark" ]; then
       read -r state <"$mark"
       state=${state:-failed}
     fi

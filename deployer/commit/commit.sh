@@ -29,16 +29,28 @@ check() { # SERVICE KIND RELEASE PID RESTARTS LISTENS
     fail crashed "$1 did not stay up"
   fi
   runs=$(release_of "$1" "$pid")
-  case $runs in '' | "$3") ;; *) fail moved "$1 runs the release $runs" ;; esac
+  case $runs in '' | "$3") ;;
+    deleted) fail moved "$1 runs what was deleted since" ;;
+    *) fail moved "$1 runs the release $runs" ;;
+  esac
   strangers "$1" "$pid" "$6"
   [ -z "$who" ] || fail stranger "$1 is not what answers: port ${6#*:} belongs to $who"
   remember_listener "$1" "$pid" "$6"
+}
+
+remember_program() { # SERVICE PID: what runs, if that lies in no release: an interpreter, or what the program became
+  runs=$(readlink "/proc/$2/exe" 2>/dev/null) || return 0
+  case $runs in
+    */"$1/releases/"*) [ ! -e "$state/$1/program" ] || rm -f "$state/$1/program" ;;
+    *) make_way "$state/$1/program" && say "$runs" >"$state/$1/program" ;;
+  esac 2>/dev/null || :
 }
 
 finish() ( # SERVICE KIND RELEASE BEFORE PID RESTARTS LISTENS KEEP
   enter "$1"
   check "$1" "$2" "$3" "$5" "$6" "$7"
   { rm -f "$state/$1/unproven/$3" && durable "$state/$1/unproven"; } || fail cannot_write "cannot mark $3 as good"
+  case $5 in 0 | stopped) ;; *) remember_program "$1" "$5" ;; esac
   point commit.proven
   close_transaction "$1" || fail cannot_write "cannot close the transaction of $1"
   point commit.closed

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _SCRIPT = (
     "remote/prelude.sh",
     init.SCRIPT,
+    init.ORDERS,
     "transaction/state.sh",
     "transaction/undo.sh",
     "commit/revert.sh",

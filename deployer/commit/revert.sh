@@ -15,7 +15,7 @@ if read_transaction "$service" && [ "$t_run" = "$run" ]; then
   undo "$service"
   undone "$service" "$by" found=failure
   prune "$service" "$before" "$keep"    # else one bad build after the other would fill the disk
-  [ "$undo_went" = ok ] || fail start_failed "the previous release is gone, or does not start"
+  [ "$undo_went" = ok ] || fail start_failed "the previous release is gone, or does not start, now or at boot"
   say undone
 elif [ "${current##*/}" = "$failed" ] && [ ! -e "$state/$service/unproven/$failed" ]; then
   say committed
@@ -28,4 +28,5 @@ init_marks "$service"
 say "= state"
 init_show "$service" || fail cannot_ask "$service is back, but systemd does not say whether it runs"
 say "= about"
-[ "$before" = - ] || cat "/opt/$service/releases/$before/release.json"
+about=/opt/$service/releases/$before/release.json
+[ "$before" = - ] || { [ -f "$about" ] && cat "$about"; }

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from deployer.report.events import Listener
     from deployer.transaction.lock import Owner
 
-_SCRIPT = ("remote/prelude.sh", init.SCRIPT, "transaction/state.sh", "commit/withdraw.sh")
+_SCRIPT = ("remote/prelude.sh", init.SCRIPT, init.ORDERS, "transaction/state.sh", "commit/withdraw.sh")
 
 
 def withdraw(remote: Remote, host: str, plan: ServicePlan, *, owner: Owner, emit: Listener) -> None:

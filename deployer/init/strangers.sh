@@ -65,26 +65,42 @@ listen_at() { # ADDRESS: sets sockets to those of $table that are asked there: o
   done
 }
 
-whose() { # SERVICE PID: sets who, if the service has none of $sockets; of PID $files are open
-  { [ -n "$sockets" ] && ! has_one "$files"; } || return 0
-  other=''
+whose() { # SERVICE PID: sets who, if not all of $sockets are the service's; of PID $files are open
+  # Several can listen at one address (SO_REUSEPORT of socket(7)), and the kernel asks any of them.
+  rest=$sockets
+  strike "$files"
   for folder in /proc/[0-9]*; do
-    has_one "$(open_files "${folder#/proc/}")" || continue
-    ! init_owns "$1" "$2" "${folder#/proc/}" || return 0
-    other=${other:-${folder#/proc/}}
+    [ -n "$rest" ] || return 0
+    theirs=$(open_files "${folder#/proc/}")
+    has_one "$theirs" || continue
+    if init_owns "$1" "$2" "${folder#/proc/}"; then strike "$theirs"; fi
   done
-  [ -n "$other" ] || return 0
-  name='?'
-  { read -r name <"/proc/$other/comm"; } 2>/dev/null || :
-  who="pid $other ($name)"
+  # Of any address it is not known which of them is asked.
+  if [ "$at" = "[!=]*" ] && [ "$rest" != "$sockets" ]; then return 0; fi
+  for folder in /proc/[0-9]*; do
+    [ -n "$rest" ] || return 0
+    has_one "$(open_files "${folder#/proc/}")" || continue
+    name='?'
+    { read -r name <"$folder/comm"; } 2>/dev/null || :
+    who="pid ${folder#/proc/} ($name)"
+    return 0
+  done
 }
 
 # shellcheck disable=SC2012  # these are names of proc(5), which are numbers
 open_files() { ls -l "/proc/$1/fd" 2>/dev/null; } # PID
 
-has_one() { # FILES: whether one of $sockets is among them
-  for socket in $sockets; do
+has_one() { # FILES: whether one of $rest is among them
+  for socket in $rest; do
     case $1 in *"$socket"*) return 0 ;; esac
   done
   return 1
+}
+
+strike() { # FILES: what is among them from $rest
+  left_over=''
+  for socket in $rest; do
+    case $1 in *"$socket"*) ;; *) left_over="$left_over $socket" ;; esac
+  done
+  rest=$left_over
 }

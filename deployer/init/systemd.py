@@ -7,13 +7,13 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
-import jinja2
-
 from deployer.desired import HttpTest, TcpTest
 from deployer.init.state import UnitState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import jinja2
 
     from deployer.desired import Service
 
@@ -23,7 +23,10 @@ _DEADMAN = "/usr/local/libexec/deployer-revert"
 _WATCH = "/etc/systemd/system/deployer-revert@.service"
 _AT_START = "/etc/systemd/system/deployer-revert.service"
 SCRIPT = "init/systemd.sh"
-"""The shell half, which goes before every script that touches the service."""
+"""What asks systemd, in shell; goes before every script that looks at the service."""
+
+ORDERS = "init/orders.sh"
+"""What systemd is told to do; goes after SCRIPT, into the scripts that change the service."""
 
 STRANGERS = "init/strangers.sh"
 """What tells whose a port is; goes after SCRIPT."""
@@ -98,7 +101,7 @@ def helper_files() -> Mapping[str, str]:
     def text(name: str) -> str:
         return resources.files("deployer").joinpath(name).read_text(encoding="utf-8")
 
-    parts = ("remote/prelude.sh", SCRIPT, *_DEADMAN_PARTS)
+    parts = ("remote/prelude.sh", SCRIPT, ORDERS, *_DEADMAN_PARTS)
     return {
         HELPER: text("init/unless-stopped.sh"),
         GATE: text("init/unless-stopped@.service"),
@@ -113,12 +116,30 @@ def helper_mode(path: str) -> str:
     return "755" if path in {HELPER, _DEADMAN} else "644"
 
 
-@cache
+_rendered: dict[Service, str] = {}
+
+
 def render_unit(service: Service) -> str:
-    """The unit file: hardened, with the restart policy of Docker's name.
+    """The unit file: hardened, with the restart policy of Docker's name; one text for equal services.
 
     Sources: systemd.service(5), systemd.exec(5); the restart lines are explained in docs/restart.md.
     """
+    if service not in _rendered:
+        _rendered[service] = _render(service)
+    return _rendered[service]
+
+
+def render_units(services: Iterable[Service]) -> dict[Service, str]:
+    """Their unit files, for `know_units` in another process."""
+    return {service: render_unit(service) for service in services}
+
+
+def know_units(units: Mapping[Service, str]) -> None:
+    """Take over what another process rendered, so that this one need not import Jinja for a template."""
+    _rendered.update(units)
+
+
+def _render(service: Service) -> str:
     policy = service.restart
     restart = {"no": "no", "on-failure": "on-failure"}.get(policy.name, "always")
     # Docker's on-failure:0 has no limit.
@@ -162,6 +183,8 @@ def quote(word: str) -> str:
 
 @cache
 def _template() -> jinja2.Template:
+    import jinja2  # noqa: PLC0415  see know_units
+
     source = resources.files("deployer").joinpath("init/unit.service.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,

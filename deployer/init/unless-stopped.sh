@@ -11,7 +11,7 @@ unset POSIXLY_CORRECT IFS SYSTEMD_BUS_TIMEOUT SYSTEMD_LOG_LEVEL SYSTEMD_COLORS S
 export PATH LC_ALL
 u=$2 d=/var/lib/unless-stopped r=/run/unless-stopped
 m=$d/$u                    # marker: exists = do not start at boot ("stopped": by hand; empty: tentative)
-b=$r/$u                    # backoff: delay in ms, time of the exit in ms since boot, NRestarts at the exit
+b=$r/$u                    # backoff: delay in ms, time of the exit in ms since boot, NRestarts at the exit, retries so far
 
 again() { i=$((i + 1)); [ $i -le 25 ] && sleep 0.2; }   # systemd hears nobody while it executes itself anew; i=0 before
 
@@ -40,7 +40,7 @@ stays_down() {             # is there no automatic restart after this exit?  POL
     # As Restart=on-failure and RestartForceExitStatus= of the unit have it: a signal is a failure.
     [ "$Result $ExecMainCode" != "success 1" ] || return 0     # CLD_EXITED
     max=${1#on-failure} max=${max#:}
-    [ -n "$max" ] && [ "$NRestarts" -ge "$max" ] || return 1
+    [ -n "$max" ] && [ "$c" -ge "$max" ] || return 1
     # StartLimitBurst= would forget its count at a daemon-reload (systemd 252) and refuse starts by hand.  A stop
     # that is queued while this hook runs forbids the restart; the unit fails with the result of its process.
     # "fail": it must not take the place of a start or restart by hand that was queued meanwhile.
@@ -62,7 +62,7 @@ case $1 in
 pre)
   if [ -e "$m" ]; then rm -f "$m"; sync "$d"; fi
   [ -r "$b" ] || exit 0
-  read -r w t n <"$b"; n=${n:-0}
+  read -r w t n _ <"$b"; n=${n:-0}
   x=$(systemctl show --value -p NRestarts "$u")
   if [ "${x:-$((n + 1))}" -le "$n" ]; then                     # not systemd's restart: stopped before it, started by hand
     rm -f "$b"; systemctl reset-failed "$u"; exit 0
@@ -83,13 +83,15 @@ post)
     until x=$(systemctl show -p ExecMainStartTimestampMonotonic -p ExecMainExitTimestampMonotonic -p ExecMainCode -p NRestarts -p Result "$u" 2>/dev/null) &&
       [ -n "$x" ]; do again || break; done
     eval "$x"
+    w=0 n='' c=''; [ -r "$b" ] && read -r w t n c <"$b"
+    # NRestarts counts a restart again that a daemon-reload finds queued (systemd 252): it says only that there was one.
+    if [ "$NRestarts" -gt "${n:-$NRestarts}" ]; then c=$((${c:-$n} + 1)); else c=$NRestarts; fi
     if stays_down "${3:-always}"; then rm -f "$m" "$b"; exit 0; fi
-    w=0; [ -r "$b" ] && read -r w t _ <"$b"
     if [ $((ExecMainExitTimestampMonotonic - ExecMainStartTimestampMonotonic)) -ge 10000000 ] || [ "$w" -eq 0 ]
     then w=100; else w=$((w * 2)); fi
     [ $w -le 60000 ] || w=60000
     t=$((ExecMainExitTimestampMonotonic / 1000)); [ $t -gt 0 ] || t=$(now)
-    echo "$w" "$t" "$NRestarts" >"$b" ;;
+    echo "$w" "$t" "$NRestarts" "$c" >"$b" ;;
   esac ;;
 boot)
   [ -e "$m" ] || exec systemctl start --no-block "$u" ;;

@@ -6,7 +6,7 @@ import os
 import pickle
 import signal
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from deployer.errors import LoadError
 
@@ -17,12 +17,16 @@ if TYPE_CHECKING:
     from deployer.errors import Problem
     from deployer.load.options import Loaded, LoadOptions
 
+_T = TypeVar("_T")
+
 _BOTH = ("deployer.init", "importlib.metadata", "yaml")
 """What both processes will need, so that it is imported once, before there are two."""
 
 
-def begin_to_load(options: LoadOptions, *, environ: Mapping[str, str]) -> Callable[[], Loaded]:
-    """Start to load; what it returns waits for that, and raises as `load` does.
+def begin_to_load(
+    options: LoadOptions, *, environ: Mapping[str, str], then: Callable[[Loaded], _T]
+) -> Callable[[], tuple[Loaded, _T]]:
+    """Start to load and to make something of it; what this returns waits for both, and raises as `load` does.
 
     To be called while the process has no other threads: fork(2) copies none of them.
     """
@@ -34,44 +38,49 @@ def begin_to_load(options: LoadOptions, *, environ: Mapping[str, str]) -> Callab
     except OSError:  # too many processes
         os.close(reader)
         os.close(writer)
-        return lambda: _load(options, environ)
+        return lambda: _load(options, environ, then)
     if child == 0:
         os.close(reader)
-        _load_and_end(options, environ, writer)
+        _load_and_end(options, environ, then, writer)
     os.close(writer)
 
-    def finish() -> Loaded:
+    def finish() -> tuple[Loaded, _T]:
         with os.fdopen(reader, "rb") as pipe:
             told = pipe.read()
         os.waitpid(child, 0)
         if not told:  # it was killed, or has a bug, which is better seen here
-            return _load(options, environ)
-        loaded: Loaded | tuple[Problem, ...] = pickle.loads(told)  # noqa: S301  our own words
-        if isinstance(loaded, tuple):
-            raise LoadError(loaded)
-        return loaded
+            return _load(options, environ, then)
+        made: tuple[Loaded, _T] | list[Problem] = pickle.loads(told)  # noqa: S301  our own words
+        if isinstance(made, list):
+            raise LoadError(made)
+        return made
 
     return finish
 
 
-def _load_and_end(options: LoadOptions, environ: Mapping[str, str], writer: int) -> NoReturn:
+def _load_and_end(
+    options: LoadOptions, environ: Mapping[str, str], then: Callable[[Loaded], _T], writer: int
+) -> NoReturn:
     """The other process; its end is not Python's, for what it was forked from goes on."""
     try:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, signal.SIG_DFL)  # there is nothing to tidy up
-        told: Loaded | tuple[Problem, ...]
+        told: tuple[Loaded, _T] | list[Problem]
         try:
-            told = _load(options, environ)
+            told = _load(options, environ, then)
         except LoadError as error:
-            told = error.problems
+            told = list(error.problems)
         with os.fdopen(writer, "wb") as pipe:
             pickle.dump(told, pipe, pickle.HIGHEST_PROTOCOL)
     finally:
         os._exit(0)
 
 
-def _load(options: LoadOptions, environ: Mapping[str, str]) -> Loaded:
+def _load(
+    options: LoadOptions, environ: Mapping[str, str], then: Callable[[Loaded], _T]
+) -> tuple[Loaded, _T]:
     from deployer.load.load import load  # noqa: PLC0415  this is what takes long
 
-    return load(options, environ=environ)
+    loaded = load(options, environ=environ)
+    return loaded, then(loaded)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _SHA256_DIGITS = 64
 _MODE = re.compile("[0-7]{1,5}")
 _VERSION = re.compile("[0-9]{1,6}")
+_SECONDS = re.compile(r"[0-9]{1,12}\.[0-9]{1,6}")
 
 Proof = Literal["good", "staged", "failed"]
 """Of a release: it was committed once; it never was; it was switched to and did not get well."""
@@ -74,6 +75,8 @@ class ServiceObservation:
     unit: UnitState | None
     runs: str | None = None  # the release that the main process was started from; None: it cannot be told
     deployed: bool = False  # deployer has worked on it here before
+    age: float | None = None  # of the main process, in seconds; None: there is none, or it cannot be told
+    executable: str = ""  # of the main process, if that lies in no release and was another at the commit
     stranger: str = ""  # the process that has its port instead of it
     leftover: bool = False  # of an upload that was cut off; the next one deletes it
     folders: Mapping[str, Folder] = field(
@@ -138,6 +141,7 @@ def parse_observation(stdout: str) -> Observation:
                 units.get(name),
                 current=by_path.get(f"/opt/{name}/current"),
                 process={said[1]: said[2] for said in processes if said[0] == name},
+                uptime=_uptime(facts.get("uptime", [])),
                 folders=_folders(name, by_path),
                 seal=_seal(name, by_path),
             )
@@ -168,6 +172,23 @@ def _version(word: str) -> str:
         message = f"{_short(word)} is no version of an init system"
         raise ValueError(message)
     return word
+
+
+def _uptime(words: Sequence[str]) -> float | None:
+    """Seconds since the host's boot, as /proc/uptime has them."""
+    if not words:
+        return None
+    if not _SECONDS.fullmatch(words[0]):
+        message = f"{_short(words[0])} is no time since a boot"
+        raise ValueError(message)
+    return float(words[0])
+
+
+def _age(unit: UnitState | None, uptime: float | None) -> float | None:
+    if unit is None or not unit.main_pid or not unit.started or uptime is None:
+        return None
+    age = uptime - unit.started / 1e6
+    return age if age >= 0 else None  # a container may be told an uptime of its own
 
 
 def _short(word: str) -> str:
@@ -224,6 +245,7 @@ def _service(
     *,
     current: _Stat | None,
     process: Mapping[str, str],
+    uptime: float | None,
     folders: Mapping[str, Folder],
     seal: str,
 ) -> ServiceObservation:
@@ -242,6 +264,8 @@ def _service(
         stopped_by_operator="stopped_by_operator" in said,
         unit=unit,
         runs=process.get("runs"),
+        age=_age(unit, uptime),
+        executable=process.get("executable", ""),
         stranger=process.get("stranger", ""),
         leftover="leftover" in said,
         deployed=f"/var/lib/deployer/{name}" in folders,

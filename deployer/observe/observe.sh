@@ -15,6 +15,7 @@ uid=0
 say "fact uid $uid"
 { read -r machine </proc/sys/kernel/arch; } 2>/dev/null || machine=$(uname -m)    # the file is Linux 6.1's
 say "fact machine $machine"
+read -r up _ </proc/uptime && say "fact uptime $up"
 [ "$uid" = 0 ] || exit 0           # without root the rest cannot be seen
 
 # Before anything else of a service is looked at, for a part of it is the seal.
@@ -41,11 +42,11 @@ for service; do
     release=${release%/release.json}
     release=${release##*/}
     proof=good
-    [ ! -r "$state/$service/unproven/$release" ] || read -r proof <"$state/$service/unproven/$release"
+    [ ! -f "$state/$service/unproven/$release" ] || read -r proof <"$state/$service/unproven/$release"
     say "release $release ${proof:-failed}"
   done
   for release in "$root"/releases/.staging-*; do [ ! -e "$release" ] || { say leftover; break; }; done
-  if [ "$also" = before ] && [ -r "$state/$service/ledger" ]; then
+  if [ "$also" = before ] && [ -f "$state/$service/ledger" ]; then
     link=$(readlink "$root/current")
     sed -n "s/^[^ ]* deploy release=${link##*/} before=\([^ ]*\) run=\([^ ]*\) .*/before \1 \2/p" "$state/$service/ledger" | tail -n 1
   fi
@@ -54,16 +55,25 @@ for service; do
   init_marks "$service"
 done
 for file in $texts; do
-  [ ! -r "$file" ] || say "contents $file $(base64 <"$file" | tr -d '\n')"
+  [ ! -f "$file" ] || say "contents $file $(base64 <"$file" | tr -d '\n')"
 done
 
+newline='
+'
 tell_process() { # SERVICE PID LISTENS: which release it runs, and whether somebody else has its port
   links=$(ls -l "/proc/$2/exe" "/proc/$2/cwd" "/proc/$2/fd" 2>/dev/null)
   for link in exe cwd; do
     at=${links#*"/proc/$2/$link -> "}
     [ "$at" != "$links" ] || continue
-    case ${at%%/releases/*} in
-      */"$1") at=${at#*"/$1/releases/"} at=${at%%[!A-Za-z0-9-]*}; say "$1 runs $at"; break ;;
+    at=${at%%"$newline"*}
+    case $at in
+      */"$1/releases/"*" (deleted)") say "$1 runs deleted"; break ;;    # as release_of has it
+      */"$1/releases/"*) at=${at#*"/$1/releases/"} at=${at%%[!A-Za-z0-9-]*}; say "$1 runs $at"; break ;;
+      *)
+        [ "$link" = exe ] || continue
+        usual=
+        [ ! -f "$state/$1/program" ] || read -r usual <"$state/$1/program"
+        [ "$at" = "$usual" ] || say "$1 executable $at" ;;
     esac
   done
   [ "$3" != - ] && ! still_listens "$1" "$2" "$3" "$links" || return 0
@@ -74,28 +84,28 @@ tell_process() { # SERVICE PID LISTENS: which release it runs, and whether someb
 say "= stat"
 say "$stats"
 say "= digests"
+readable=
+for file in $files; do
+  # What somebody put in its place may have no end; a unit that is masked has no beginning.
+  if [ -f "$file" ] || { [ -L "$file" ] && [ "$(readlink "$file")" = /dev/null ]; }; then
+    readable="$readable $file"
+  fi
+done
 # shellcheck disable=SC2086
-digests=$([ -z "$files" ] || digest $files 2>/dev/null)
+digests=$([ -z "$readable" ] || digest $readable 2>/dev/null)
 say "$digests"
 say "= units"
 if [ $# != 0 ]; then
   units_now=$(init_show "$@") || fail cannot_ask "systemd does not answer"
   say "$units_now"
   say "= processes"
-  process=0
-  while IFS='=' read -r key value; do
-    case $key in
-      MainPID) process=$value ;;
-      '')
-        [ $# -gt 0 ] || break
-        [ "$process" = 0 ] || tell_process "$1" "$process" "${listens%% *}"
-        process=0 listens=${listens#* }
-        shift ;;
-    esac
-  done <<UNITS
-$units_now
-
-UNITS
+  blocks=$newline$units_now    # a shell reads byte by byte, so this is cut, not read
+  for service; do
+    blocks=${blocks#*"${newline}MainPID="}
+    process=${blocks%%[!0-9]*}
+    [ "${process:-0}" = 0 ] || tell_process "$service" "$process" "${listens%% *}"
+    listens=${listens#* }
+  done
 fi
 [ "$digests" != "$expected" ] || exit 0
 

@@ -71,10 +71,12 @@ class ServicePlan:
     stopped_by_operator: bool  # and stays so
     insist: bool = False  # start it even if its operator stops it before that
     notes: tuple[str, ...] = ()  # what is there, is not ours, and stays: for people
+    oddity: str = ""  # what runs there instead of the release's program
     helpers: bool  # whether the files that units lean on are missing there, or are others
     seal: str  # of the observation this was made from
     unit: UnitState | None  # as it was seen
     stranger: str  # the process that was seen to have its port instead of it
+    age: float | None = None  # of its process then, in seconds, if it can be told
 
     @property
     def changed(self) -> bool:
@@ -137,10 +139,12 @@ def plan_service(
         stopped_by_operator=stopped,
         insist=start,
         notes=_notes(seen),
+        oddity=_oddity(service, seen),
         helpers=bool(_missing_helpers(observation)),
         seal=seen.seal,
         unit=seen.unit,
         stranger=seen.stranger,
+        age=seen.age,
     )
 
 
@@ -159,7 +163,7 @@ def plan_rollback(
     stopped = seen.stopped_by_operator and not start
     changes = []
     there = release == seen.current
-    if there and (why := _why_start(seen, stopped=stopped)):
+    if there and (why := _why_start(service, seen, stopped=stopped)):
         changes.append(Change(kind="start", detail=why))
     elif not there:
         changes.append(Change(kind="rollback", detail=f"{seen.current or 'none'} -> {release}"))
@@ -176,10 +180,12 @@ def plan_rollback(
         stopped_by_operator=stopped,
         insist=start,
         notes=_notes(seen),
+        oddity=_oddity(service, seen),
         helpers=bool(_missing_helpers(observation)),
         seal=seen.seal,
         unit=seen.unit,
         stranger=seen.stranger,
+        age=seen.age,
     )
 
 
@@ -274,7 +280,7 @@ def _state_changes(
         if seen.at_boot != init.at_boot(service):
             detail = f"start at boot: {seen.at_boot} -> {init.at_boot(service)}"
             changes.append(Change(kind="boot", detail=detail))
-        if why := _why_start(seen, stopped=stopped):
+        if why := _why_start(service, seen, stopped=stopped):
             changes.append(Change(kind="start", detail=why))
     return changes
 
@@ -290,7 +296,7 @@ def _missing_helpers(observation: Observation) -> list[str]:
     ]
 
 
-def _why_start(seen: ServiceObservation, *, stopped: bool) -> str:
+def _why_start(service: Service, seen: ServiceObservation, *, stopped: bool) -> str:
     """Why the current release must be started anew; "": it need not be, or its operator `stopped` it."""
     unit = seen.unit
     if unit is None or stopped:
@@ -299,14 +305,25 @@ def _why_start(seen: ServiceObservation, *, stopped: bool) -> str:
         return "its operator stopped it" if seen.stopped_by_operator else f"it is {unit.active}"
     if unit.active == "activating" and unit.restarts:
         return "it crashed and waits to be restarted"
+    if seen.runs == "deleted":
+        return "it runs what was deleted since it was started"
     if seen.runs is not None and seen.runs != seen.current:
         return f"it runs {seen.runs}, which is not the current release"
+    if not unit.drop_ins:  # else its operator may want that
+        return _oddity(service, seen)
     return ""
 
 
 def _notes(seen: ServiceObservation) -> tuple[str, ...]:
     drop_ins = seen.unit.drop_ins if seen.unit else ()
     return tuple(f"its unit is changed on this host by {path}" for path in drop_ins)
+
+
+def _oddity(service: Service, seen: ServiceObservation) -> str:
+    """What runs instead of the release's program, empty if that runs or it cannot be told."""
+    if seen.executable and service.binary.machine:  # of a script that is its interpreter
+        return f"what runs is {seen.executable}, which is no release's program"
+    return ""
 
 
 def _refuse_what_is_not_ours(service: Service, observation: Observation, seen: ServiceObservation) -> None:

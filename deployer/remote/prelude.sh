@@ -45,6 +45,18 @@ replace() { # FILE: by FILE.new, whole or not at all
   durable "$1.new" && mv -f "$1.new" "$1" && durable "${1%/*}"
 }
 
+same() { # FILE FILE: whether both are files and say the same; to read a pipe would take for ever
+  [ -f "$1" ] && [ -f "$2" ] && cmp -s "$1" "$2"
+}
+
+make_way() { # PATH...: what stands where a file is to be, and is none, is moved to PATH.aside
+  for at; do
+    if [ -f "$at" ] && [ ! -L "$at" ]; then continue; fi
+    { [ -e "$at" ] || [ -L "$at" ]; } || continue
+    rm -rf "$at.aside" && mv -fT "$at" "$at.aside" || return 1
+  done
+}
+
 make_current() { # SERVICE RELEASE: flip the link by rename, so that there always is one
   root=/opt/$1
   if [ -e "$root/current" ] && [ ! -L "$root/current" ]; then
@@ -59,10 +71,14 @@ current_of() { # SERVICE: the release that is current, as its link says
   at=$(readlink "/opt/$1/current") && say "${at##*/}"
 }
 
-release_of() { # SERVICE PID: the release that a process was started from, by its executable or else its folder
+release_of() { # SERVICE PID: the release that a process was started from, by its executable or else its folder;
+  # deleted, if that was taken away since
   for link in exe cwd; do
     at=$(readlink "/proc/$2/$link" 2>/dev/null) || continue
-    case $at in */"$1/releases/"*) at=${at##*/"$1/releases/"} && say "${at%%/*}" && return ;; esac
+    case $at in
+      */"$1/releases/"*" (deleted)") say deleted; return ;;    # whatever lies there now, it runs something else
+      */"$1/releases/"*) at=${at##*/"$1/releases/"} && say "${at%%/*}" && return ;;
+    esac
   done
 }
 

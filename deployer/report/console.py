@@ -239,13 +239,16 @@ class ConsoleReport:
         outcome = event.outcome
         self._repeated = self._repeated or event.host in self._ended
         self._ended.add(event.host)
-        if self._many and isinstance(outcome, Unchanged | NotAttempted):
+        odd = isinstance(outcome, Unchanged) and outcome.notes
+        if self._many and isinstance(outcome, Unchanged | NotAttempted) and not odd:
             reason = outcome.reason if isinstance(outcome, NotAttempted) else ""
             self._quiet.setdefault((type(outcome), reason), []).append(event.host)
             return
         sign, style = _STYLES[type(outcome)]
         head = f"  [{style}]{sign} {escape(event.host):<20} {NAMES[type(outcome)]:<16}[/]"
         match outcome:
+            case Unchanged():
+                detail = "; ".join(outcome.notes)
             case Changed():
                 detail = "; ".join(self._details.get(event.host, ()))
             case OperatorStopped():
@@ -294,6 +297,8 @@ class ConsoleReport:
             self._print(f"      [bold]answer[/]  {escape(evidence.answer)}")
         if evidence.state:
             self._print(f"      [bold]unit[/]    {escape(evidence.state)}")
+        if evidence.port:
+            self._print(f"      [bold]port[/]    {escape(evidence.port)}")
         for line in evidence.journal:
             self._print(f"      [dim]{escape(line)}[/]")
 

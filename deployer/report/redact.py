@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from deployer.secret import Secret
 
-_CONTROL = re.compile(r"[^\t\n -~\u00a0-\U0010ffff]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
 _SHORTEST = 4  # characters; shorter ones hide too little and would blot out half the text
 _HARMLESS = re.compile(r"\d{1,5}|true|false|none|null|debug|info|release|production|development|staging")
 

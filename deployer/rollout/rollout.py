@@ -309,7 +309,8 @@ class _Play:
         self._finish(host, outcome)
 
     def _let_go(self, host: DesiredHost, why: str) -> None:
-        self._work.let_go(self._ready[host.name], self._context)
+        if host.name in self._ready:  # or it was given back, while another host was waited for
+            self._work.let_go(self._ready[host.name], self._context)
         self._finish(host, NotAttempted(reason=why))
 
     def _back(self, host: DesiredHost, why: str) -> None:

@@ -72,16 +72,26 @@ private_group() { # USER: a group that nobody but the user is in, made if there 
     if command -v groupadd >/dev/null; then groupadd --system "$group"; else addgroup -S "$group"; fi || return 1
   fi
   case " $(id -Gn "$1") " in *" $group "*) ;; *)
-    if command -v usermod >/dev/null; then usermod -aG "$group" "$1"; else addgroup "$1" "$group"; fi || return 1 ;;
+    # usermod knows the users of /etc/passwd only, gpasswd those of a directory, too.
+    if command -v usermod >/dev/null; then usermod -aG "$group" "$1" || gpasswd -a "$1" "$group"
+    else addgroup "$1" "$group"; fi || return 1 ;;
   esac
   is_private "$1" "$group"
 }
 
 is_private() { # USER GROUP: whether nobody else is a member of the group, or has it as primary one
-  members=$(sed -n "s/^$2:[^:]*:\([0-9]*\):/\1 /p" /etc/group)
+  people=$(cat /etc/passwd)
+  found=$(grep "^$2:" /etc/group) || {
+    # Of a directory, which getent(1) asks; of a group that nobody knows it is not said who is in it.
+    found=$(timeout 5 getent group "$2" 2>/dev/null) || return 1
+    people="$people
+$(timeout 5 getent passwd 2>/dev/null)"
+  }
+  members=$(printf '%s\n' "$found" | sed -n "s/^$2:[^:]*:\([0-9]*\):/\1 /p")
   case ${members#* } in '' | "$1") ;; *) return 1 ;; esac
   members=${members%% *}
-  [ -z "$members" ] || [ -z "$(sed -n "/^$1:/!s/^\([^:]*\):[^:]*:[^:]*:$members:.*/\1/p" /etc/passwd)" ]
+  others=$(printf '%s\n' "$people" | sed -n "/^$1:/!s/^\([^:]*\):[^:]*:[^:]*:$members:.*/\1/p")
+  [ -z "$others" ]
 }
 
 if id -u "$user" >/dev/null 2>&1; then

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from deployer.report.events import Listener
     from deployer.transaction.lock import Owner
 
-_SCRIPT = ("remote/prelude.sh", init.SCRIPT, "transaction/state.sh", "switch/switch.sh")
+_SCRIPT = ("remote/prelude.sh", init.SCRIPT, init.ORDERS, "transaction/state.sh", "switch/switch.sh")
 _START_SECONDS = 120.0  # a unit may take TimeoutStartSec=90s
 
 

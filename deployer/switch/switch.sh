@@ -21,7 +21,8 @@ install_helpers() {    # deploys of other services do the same
 enter "$service"
 { is_ours "$service" && [ "$left" -gt 0 ]; } || fail lock_lost "the lock of $service is not this run's any more"
 [ ! -e "$state/$service/transaction" ] || fail stale "a transaction is open"
-[ -f "$root/releases/$release/release.json" ] || fail no_release "the release $release is not on this host"
+{ [ -f "$root/releases/$release/release.json" ] && [ -f "$root/releases/$release/$service.service" ]; } ||
+  fail no_release "the release $release is not on this host, or not whole"
 for part in "$root/releases/$release" "$root/releases/$release/$service.service"; do
   { [ -O "$part" ] && [ ! -L "$part" ]; } || fail not_roots "$part is not root's own; chown -R root:root $root, if you trust it"
 done
@@ -39,7 +40,10 @@ decide
 point switch.locked
 [ $# = 0 ] || install_helpers "$@" || fail cannot_write "cannot install the helpers of units"
 unit=$root/releases/$release/$service.service
-init_verify "$service" "$unit" || fail bad_unit "systemd cannot load the unit of $release"
+init_verify "$service" "$unit" || case $? in
+  2) fail cannot_ask "systemd does not answer, so nothing was switched" ;;
+  *) fail bad_unit "systemd cannot load the unit of $release" ;;
+esac
 if [ "$kind" != start ]; then
   if [ "$before" != - ]; then
     ln -sfn "releases/$before" "$root/.current.before" || fail cannot_write "cannot make $root/.current.before"

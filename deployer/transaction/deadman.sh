@@ -40,11 +40,11 @@ put_back_at_boot() ( # SERVICE
   undo_went=ok
   if [ "$t_before" = - ]; then
     [ "$t_start" = no ] || init_disown "$1"
-  elif [ ! -d "/opt/$1/releases/$t_before" ]; then
+  elif [ ! -f "/opt/$1/releases/$t_before/$1.service" ]; then
     undo_went=failed
   else
     undo_files "$1"
-    [ "$t_start" = no ] || init_start_at_boot "$1"
+    if [ "$t_start" = no ]; then init_keep_stopped "$1"; else init_start_at_boot "$1"; fi
   fi
   undone "$1" host found=boot || exit 1
   free_lock "$1" "$t_run" || :
@@ -74,7 +74,9 @@ case $1 in
       [ -e "$journal" ] || continue
       service=${journal%/transaction}
       service=${service##*/}
-      put_back_at_boot "$service" || init_arm "$service" --no-block    # it starts when this has ended
+      # Whatever comes of it here, for which there is not for ever: the watch starts when this has ended.
+      init_arm "$service" --no-block || :
+      put_back_at_boot "$service"
     done
     ;;
 esac

@@ -8,6 +8,6 @@ while [ $# -gt 0 ]; do
   (enter "$1" && take_lock "$1" "$2" "$3") || exit 1
   say "locked $1"
   say "= about $1"
-  [ ! -r "/opt/$1/releases/$4/release.json" ] || cat "/opt/$1/releases/$4/release.json"
+  [ ! -f "/opt/$1/releases/$4/release.json" ] || cat "/opt/$1/releases/$4/release.json"
   shift 4
 done

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _SCRIPT = (
     "remote/prelude.sh",
     init.SCRIPT,
+    init.ORDERS,
     "transaction/state.sh",
     "transaction/undo.sh",
     "transaction/resolve.sh",
@@ -32,6 +33,10 @@ class Transaction:
     by: str
     before: str  # the release to put back; "": there was none
     after: str
+
+
+class UnfinishedError(HostError):
+    """What a dead run left half-way could not be put back: the host is neither as it was nor as desired."""
 
 
 def parse_transaction(words: list[str]) -> Transaction:
@@ -51,7 +56,8 @@ def resolve(remote: Remote, owner: Owner, service: str, *, breaking: str) -> boo
 
     Raises:
         HeldError: its run lives.
-        HostError: it cannot be put back.
+        UnfinishedError: it cannot be put back.
+        HostError: the host cannot be asked.
 
     """
     reply = remote.run(read_script(*_SCRIPT), (owner.by, service, breaking), timeout=150)
@@ -60,5 +66,8 @@ def resolve(remote: Remote, owner: Owner, service: str, *, breaking: str) -> boo
             reply, what="putting back what an earlier run left unfinished", done={"resolved", "gone"}
         )
     except HostError as error:
-        raise translate(error, service) from None
+        known = translate(error, service)
+        if known is not error:
+            raise known from None
+        raise UnfinishedError(error.cause, error.message, hint=error.hint, service=service) from None
     return any(line[0] == "resolved" for line in lines)

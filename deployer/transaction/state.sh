@@ -5,6 +5,7 @@
 #   /var/lib/deployer/SERVICE/transaction  the journal: what is being changed, and what to put back
 #   /var/lib/deployer/SERVICE/unproven/*   releases that were never committed: staged, or failed
 #   /var/lib/deployer/SERVICE/ledger       one line for each thing that happened
+#   /var/lib/deployer/SERVICE/program      what runs of it when all is well, if that lies in no release
 #   /var/lib/deployer/SERVICE/mutex        held by each script while it changes the service
 #   /var/lib/deployer/helpers              held while the files that all units lean on are installed
 #   All of it is root's alone: whoever can open a file can hold it with flock.
@@ -30,7 +31,10 @@ keep_private() { # FOLDER: root's alone; it was everybody's to read once
   case $(ls -ld "$1") in drwx------*) ;; *) chmod 700 "$1" ;; esac
 }
 
-open_mutex() { # SERVICE
+open_mutex() { # SERVICE; and let no script wait for what stands in place of a file that it reads or writes
+  folder=$state/$1
+  make_way "$folder/mutex" "$folder/lock" "$folder/lock.new" "$folder/transaction" "$folder/transaction.new" ||
+    return 1
   if [ ! -e "$state/$1/mutex" ]; then
     (umask 077 && mkdir -p "$state/$1/unproven" && : >"$state/$1/mutex") || return 1
   fi
@@ -54,7 +58,7 @@ read_lock() { # SERVICE: its lock as lock_*, and left, the seconds until it expi
 
 read_holder() { # SERVICE: its lock as lock_*, however old it is; false if there is none
   lock_run='' lock_by='' lock_pid='' lock_from='' lock_since=0 lock_lease=0 left=0
-  [ -r "$state/$1/lock" ] || return 1
+  [ -f "$state/$1/lock" ] || return 1
   read -r line <"$state/$1/lock"
   for word in $line; do
     case $word in
@@ -96,7 +100,7 @@ free_lock() { # SERVICE RUN: if it is that run's
 
 read_transaction() { # SERVICE: the open one as t_*; false if there is none
   t_run='' t_by='' t_kind='' t_before=- t_after='' t_start=no t_main=''
-  [ -r "$state/$1/transaction" ] || return 1
+  [ -f "$state/$1/transaction" ] || return 1
   read -r line <"$state/$1/transaction"
   for word in $line; do
     case $word in
@@ -109,6 +113,8 @@ read_transaction() { # SERVICE: the open one as t_*; false if there is none
       main=*) t_main=${word#*=} ;;
     esac
   done
+  # Damaged: what is no name of a release is no release that is there.
+  case $t_before in -) ;; '' | *[!A-Za-z0-9-]*) t_before=damaged ;; esac
 }
 
 open_transaction() { # SERVICE KIND BEFORE AFTER START MAIN: MAIN: the main process that it found, or 0
@@ -128,15 +134,16 @@ is_alive() { # SERVICE: whether the run of the open transaction gave a sign of l
 
 record() { # SERVICE WHAT RELEASE BEFORE RUN BY OUTCOME [KEY=VALUE...]: a full disk must not fail what was done
   ledger=$state/$1/ledger
+  make_way "$ledger" || :
   # A line that a power cut tore must not take the next one with it.
   [ ! -s "$ledger" ] || [ -z "$(tail -c 1 "$ledger")" ] || say >>"$ledger"
   { line="$(date -u +%Y-%m-%dT%H:%M:%SZ) $2 release=$3 before=$4 run=$5 by=$6 outcome=$7"; shift 7; }
-  if { say "$line${*:+ $*}" >>"$ledger"; } 2>/dev/null; then durable "$ledger"; else say "unrecorded $line"; fi
+  if [ ! -p "$ledger" ] && { say "$line${*:+ $*}" >>"$ledger"; } 2>/dev/null; then durable "$ledger"; else say "unrecorded $line"; fi
 }
 
 mark() { # SERVICE RELEASE WORD: staged or failed; until it is committed
   [ -d "$state/$1/unproven" ] || mkdir -p "$state/$1/unproven" || return 1
-  say "$3" >"$state/$1/unproven/$2" && durable "$state/$1/unproven/$2" "$state/$1/unproven"
+  make_way "$state/$1/unproven/$2" && say "$3" >"$state/$1/unproven/$2" && durable "$state/$1/unproven/$2" "$state/$1/unproven"
 }
 
 prune() { # SERVICE BEFORE KEEP: no more than KEEP are left; those that never were good go first, then the oldest

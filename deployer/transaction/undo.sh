@@ -3,6 +3,7 @@
 undo_files() { # SERVICE: link and unit; the link first, for what cannot be turned back must not be restarted
   root=/opt/$1
   if [ "$(readlink "$root/current")" != "releases/$t_before" ]; then
+    [ -L "$root/current" ] || make_way "$root/current" || fail cannot_write "cannot move $root/current away"
     # This link was made ready before the switch: a rename needs no space on a full disk.
     if [ "$(readlink "$root/.current.before")" = "releases/$t_before" ]; then
       mv -fT "$root/.current.before" "$root/current" || fail cannot_write "cannot set $root/current"
@@ -12,7 +13,10 @@ undo_files() { # SERVICE: link and unit; the link first, for what cannot be turn
     fi
   fi
   point revert.flipped
-  init_install "$1" "$root/releases/$t_before/$1.service" || fail cannot_install "cannot install the unit of $t_before"
+  init_install "$1" "$root/releases/$t_before/$1.service" || case $? in
+    3) undo_went=failed ;;          # it can be started now all the same; the next run makes what starts it at boot
+    *) fail cannot_install "cannot install the unit of $t_before" ;;
+  esac
   point revert.installed
 }
 
@@ -25,12 +29,12 @@ must_start() { # SERVICE: whether what is back must be started
   [ "$t_start" = yes ] || case $active in inactive | failed) return 1 ;; esac    # else its operator started what was on trial
 }
 
-undo() { # SERVICE: sets undo_went to ok, or failed when what is back does not start
+undo() { # SERVICE: sets undo_went to ok, or failed when what is back does not start, now or at boot
   undo_went=ok
   point revert.begun
   if [ "$t_before" = - ]; then
     { [ "$t_start" = no ] && [ "$(init_main_pid "$1")" = 0 ]; } || init_stop "$1" || fail cannot_stop "cannot stop the service"
-  elif [ ! -d "/opt/$1/releases/$t_before" ]; then
+  elif [ ! -f "/opt/$1/releases/$t_before/$1.service" ]; then
     undo_went=failed                # somebody deleted it: there is nothing to go back to, so leave what runs
   else
     undo_files "$1"

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from deployer.init import UnitState
     from deployer.remote.remote import Remote
 
-_SCRIPT = ("remote/prelude.sh", init.SCRIPT, "verify/status.sh")
+_SCRIPT = ("remote/prelude.sh", init.SCRIPT, init.STRANGERS, "verify/status.sh")
 JOURNAL_LINES = 20
 
 
 def ask_state(remote: Remote, service: str) -> UnitState:
     """The state of the unit now.  Raises HostError."""
-    reply = remote.run(read_script(*_SCRIPT), (service, "0"), timeout=30)
+    reply = remote.run(read_script(*_SCRIPT), (service, "0", "-"), timeout=30)
     fields(reply, what="asking for the unit's state")
     parts = sections(reply.stdout)
     states = init.parse_states(parts.get("state", ()))
@@ -33,9 +33,14 @@ def ask_state(remote: Remote, service: str) -> UnitState:
     return replace(states[0], stopped_by_operator="stopped" in parts)
 
 
-def gather_evidence(remote: Remote, service: str, *, answer: str, redact: Callable[[str], str]) -> Evidence:
-    """What a person wants to see of a service that is not well; long lines are cut.  Raises HostError."""
-    reply = remote.run(read_script(*_SCRIPT), (service, str(JOURNAL_LINES)), timeout=30)
+def gather_evidence(
+    remote: Remote, service: str, *, answer: str, listens: str, redact: Callable[[str], str]
+) -> Evidence:
+    """What a person wants to see of a service that is not well; long lines are cut.
+
+    `listens`: where its health test asks; see `Healthcheck.listens`.  Raises HostError.
+    """
+    reply = remote.run(read_script(*_SCRIPT), (service, str(JOURNAL_LINES), listens), timeout=30)
     parts = sections(reply.stdout)
     states = init.parse_states(parts.get("state", ()))
     state = str(states[0]) if states else ""
@@ -44,5 +49,6 @@ def gather_evidence(remote: Remote, service: str, *, answer: str, redact: Callab
     return Evidence(
         answer=answer,
         state=cut(state),
+        port=cut(" ".join(f"{listens.rpartition(':')[2]} belongs to {who}" for who in parts.get("port", ()))),
         journal=tuple(cut(redact(line)) for line in parts.get("journal", ())[-JOURNAL_LINES:]),
     )

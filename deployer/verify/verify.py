@@ -199,7 +199,7 @@ def check_alive(
         if before.main_pid and (state.main_pid, state.restarts) == (before.main_pid, before.restarts):
             return state
         if state.stopped_by_operator:
-            message = "its operator stopped it while it was on trial"
+            message = "its operator stopped it while it was on trial, and so it stays stopped"
             raise UnhealthyError("operator_stopped", message, service=service.name, answer=answer)
         if state.restarts > before.restarts or state.active not in {"active", "activating", "deactivating"}:
             raise _died(service, state, answer)
@@ -207,6 +207,23 @@ def check_alive(
             return state
         if state.sub == "auto-restart" or clock.now() > until:
             raise _died(service, state, answer)
+        clock.sleep(_MOMENT)
+
+
+def await_process(remote: Remote, service: Service, before: UnitState, *, clock: Clock) -> None:
+    """Wait until a service that has no main process has one, or is known to have none.
+
+    Raises UnhealthyError: neither, for as long as a restart by hand may take.
+    """
+    until = clock.now() + _BY_HAND
+    while True:
+        state = ask_state(remote, service.name)
+        if state.main_pid or state.stopped_by_operator or state.restarts > before.restarts:
+            return
+        if state.active not in {"activating", "deactivating"}:
+            return
+        if clock.now() > until:
+            raise _died(service, state, "")
         clock.sleep(_MOMENT)
 
 

@@ -120,6 +120,29 @@ def test_a_first_release_whose_run_died_is_stopped_for_good(site: Site) -> None:
     assert starts_at_boot(host, name)
 
 
+@pytest.mark.parametrize("flavour", HOSTS)
+def test_a_host_comes_up_whatever_stands_in_place_of_its_files(site: Site, flavour: str) -> None:
+    name, host = f"deadman-odd-{flavour}", site.lab.hosts[HOSTS[flavour]]
+    deploy(site, version(name, sleeper(site)), hosts=host.name)
+    old = current(host, name)
+    with LiveRun(site, "-e", "v=2", "-e", "trial=100s") as run:
+        run.wait_for("release_switched", service=name)
+        shell(
+            host,
+            'cd "/var/lib/deployer/$1"; for file in ledger lock mutex; do rm "$file"; mkfifo "$file"; done; '
+            'rm "/etc/systemd/system/$1.service"; mkfifo "/etc/systemd/system/$1.service"; sync',
+            name,
+        )
+        host.power_cut()
+        os.kill(run.pid, signal.SIGKILL)
+        run.end()
+    host.boot()
+    eventually(lambda: active(host, name) == "active", what="the service")
+    assert (in_flight(host, name), current(host, name), environ(host, name)["V"]) == (False, old, "1")
+    assert last_line(host, name)[0] == "revert"
+    assert site.run().outcomes == {host.name: "unchanged"}
+
+
 # -- an operator's order -------------------------------------------------------------------------------------
 
 

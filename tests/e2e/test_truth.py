@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -80,6 +82,31 @@ def test_a_binary_that_replaced_itself_by_another_release_is_seen(site: Site) ->
     assert main_pid(host, name)
 
 
+# A program that is put in the place of the release's, started, and put away again; $1 is the service.
+PUT_AWAY = {
+    "executable": 'cd "/opt/$1/current"; mv sleep kept; cp kept sleep; printf x >>sleep; '
+    'systemctl restart "$1"; mv kept sleep',
+    "folder": 'cd "/opt/$1/releases"; own=$(readlink ../current); own=${own#releases/}; cp -a "$own" kept; '
+    'rm -r "$own"; mv kept "$own"',
+}
+
+
+@pytest.mark.parametrize("what", PUT_AWAY)
+@pytest.mark.parametrize("where", HOSTS)
+def test_a_process_whose_program_was_taken_away_is_started_anew(site: Site, where: str, what: str) -> None:
+    host, name = site.lab.hosts[HOSTS[where]], f"taken-{what}-{where}"
+    binary = "/usr/bin/sleep" if what == "executable" else sleeper(site)
+    deploy(site, version(name, binary, command=["infinity"]), hosts=where)
+    shell(host, PUT_AWAY[what], name)
+    before = main_pid(host, name)
+    check = site.run("--check", "--detailed-exitcode")
+    assert check.code == 10
+    assert "it runs what was deleted since" in changes(check)
+    assert site.run().outcomes == {where: "changed"}
+    assert main_pid(host, name) not in {0, before}
+    assert site.run().outcomes == {where: "unchanged"}
+
+
 def test_drop_ins_are_kept_and_named(site: Site) -> None:
     host, name = site.lab.hosts[0], "dropped-in"
     deploy(site, version(name, sleeper(site)))
@@ -93,6 +120,49 @@ def test_drop_ins_are_kept_and_named(site: Site) -> None:
     )
     assert site.run("-e", "v=2").code == 0
     assert exists(host, file)
+
+
+def test_a_program_of_somebody_else_is_named_and_replaced_once_nobody_wants_it(site: Site) -> None:
+    host, name = site.lab.hosts[0], "somebody-elses"
+    deploy(site, version(name, "/usr/bin/sleep", command=["infinity"]))
+    folder = f"/run/systemd/system/{name}.service.d"
+    shell(
+        host,
+        'cp /usr/bin/sleep /opt/older; mkdir -p "$2"\n'
+        'printf "[Service]\\nExecStart=\\nExecStart=/opt/older infinity\\n" >"$2/mine.conf"\n'
+        'systemctl daemon-reload; systemctl restart "$1"',
+        name,
+        folder,
+    )
+    why = "what runs is /opt/older, which is no release's program"
+    run = site.run()
+    assert run.outcomes == {"host1": "unchanged"}
+    assert run.finished["host1"]["notes"] == [f"{name}: {why}"]
+    shell(host, 'rm -r "$1"; systemctl daemon-reload', folder)
+    run = site.run()
+    assert (run.outcomes, changes(run)) == ({"host1": "changed"}, f"{name}: {why}")
+    assert runs(host, name) == current(host, name)
+    assert site.run().finished["host1"]["notes"] == []
+
+
+def test_a_program_that_becomes_another_one_is_the_releases(site: Site) -> None:
+    name = "becomes"
+    deploy(site, version(name, "/usr/bin/env", command=["sleep", "infinity"]))
+    for _ in range(2):
+        run = site.run()
+        assert run.outcomes == {"host1": "unchanged"}, changes(run)
+        assert run.finished["host1"]["notes"] == []
+
+
+def test_a_restart_that_nobody_ordered_is_told(site: Site) -> None:
+    host, name = site.lab.hosts[0], "killed-once"
+    deploy(site, version(name, sleeper(site)))
+    before = main_pid(host, name)
+    shell(host, 'kill -9 "$1"', str(before))
+    eventually(lambda: main_pid(host, name) not in {0, before}, what="the restart")
+    run = site.run()
+    assert run.outcomes == {"host1": "unchanged"}
+    assert run.finished["host1"]["notes"] == [f"{name}: systemd restarted it once since it was started"]
 
 
 # -- an operator's order that comes between look and switch ------------------------------------------------
@@ -322,6 +392,20 @@ def test_an_answer_of_somebody_else_makes_nothing_healthy(site: Site, where: str
     assert "(perl)" in failure["message"]
 
 
+def test_who_has_the_port_is_named_when_the_service_ends_for_that(site: Site) -> None:
+    host, name, port = site.lab.hosts[0], "no-port", 25414
+    dies = script(site, "dies", LETS_GO, shell="/usr/bin/perl")  # noqa: S604  no shell is called
+    shell(host, 'setsid perl -e "$1" "$2" >/dev/null 2>&1 & echo $! >/run/stranger', LISTENER, str(port))
+    site.write([listening(name, dies, port)], hosts="host1", vars={"v": 1})
+    run = site.run()
+    shell(host, "pkill -f '^perl -e' || :")
+    failure = run.finished["host1"]["failure"]
+    assert (run.code, failure["cause"]) == (1, "crashed"), failure
+    assert failure["evidence"]["port"].startswith(f"{port} belongs to pid ")
+    assert "(perl)" in failure["evidence"]["port"]
+    assert "end that process" in failure["hint"]
+
+
 def test_a_stranger_that_comes_later_is_seen_too(site: Site) -> None:
     host, name, port = site.lab.hosts[0], "not-it-later", 25412
     listener = script(site, "listener", LISTENER, shell="/usr/bin/perl")  # noqa: S604  no shell is called
@@ -397,6 +481,196 @@ def test_a_unit_that_is_broken_while_its_release_is_on_trial_is_undone(site: Sit
     assert (ended.code, ended.outcomes) == (1, {"host1": "reverted"})
     assert runs(host, name) == current(host, name) == first
     assert site.run().outcomes == {"host1": "unchanged"}
+
+
+# The process of $1 takes two seconds to be executed, and meanwhile $2 is done to its unit file.
+TAKEN_AWAY = """
+printf '%s\\n' 'account required pam_exec.so /bin/sleep 2' 'session required pam_permit.so' >/etc/pam.d/slowly
+mkdir "/run/systemd/system/$1.service.d"
+printf '%s\\n' '[Service]' PAMName=slowly >"/run/systemd/system/$1.service.d/slowly.conf"
+systemctl daemon-reload
+rm "$3"
+until systemctl show -p SubState "$1" | grep -qx SubState=start; do sleep 0.1; done
+unit=/etc/systemd/system/$1.service
+case $2 in
+  delete) rm "$unit" ;;
+  mask) ln -sfn /dev/null "$unit" ;;
+  break) echo '[Install' >"$unit" ;;
+esac
+rm -r "/run/systemd/system/$1.service.d"
+systemctl daemon-reload
+"""
+
+
+@pytest.mark.parametrize(("what", "where"), [("delete", "host1"), ("break", "host2")])
+def test_a_unit_that_is_taken_away_while_it_is_started_is_put_back(site: Site, what: str, where: str) -> None:
+    """systemd forgets that it waits for execve(2): 90 s later it would kill what serves."""
+    host, name, port = site.lab.hosts[HOSTS[where]], f"away-{what}", 25417
+    listens = script(site, name, LISTENER, shell="/usr/bin/perl")  # noqa: S604  no shell is called
+    job = listening(name, listens, port)
+    job["service"]["environment"]["V"] = "{{ v }}"
+    deploy(site, job, hosts=where)
+    first = current(host, name)
+    with LiveRun(site, "-e", "v=2", env={"DEPLOYER_FAULT_POINT": "switch.flipped"}) as run:
+        eventually(lambda: exists(host, HOST_POINT), seconds=60, what="the point")
+        began = time.monotonic()
+        shell(host, TAKEN_AWAY, name, what, HOST_POINT)
+        ended = run.end()
+    assert (ended.code, ended.outcomes) == (1, {where: "reverted"}), ended.finished
+    assert time.monotonic() - began < 60
+    failure = ended.finished[where]["failure"]
+    assert "was taken away while it was started" in failure["message"]
+    assert not failure["evidence"]["port"]  # it is its own, although it never became active
+    assert runs(host, name) == current(host, name) == first
+    assert site.run().outcomes == {where: "unchanged"}
+
+
+@pytest.mark.parametrize(("what", "where"), [("delete", "host1"), ("mask", "host2")])
+def test_a_unit_that_is_taken_away_while_it_is_started_keeps_no_other_run_waiting(
+    site: Site, what: str, where: str
+) -> None:
+    host, name = site.lab.hosts[HOSTS[where]], f"away-alone-{what}"
+    deploy(site, version(name, sleeper(site)), hosts=where)
+    point = {"DEPLOYER_FAULT_POINT": "switch.flipped"}
+    with LiveRun(site, "-e", "v=2", "--deadline", "4s", env=point) as run:
+        eventually(lambda: exists(host, HOST_POINT), seconds=60, what="the point")
+        os.kill(run.pid, signal.SIGKILL)
+        shell(host, TAKEN_AWAY, name, what, HOST_POINT)
+        run.end()
+    while (again := site.run("-e", "v=2")).code == 5:  # until the lease of the dead run is over
+        time.sleep(0.3)
+    assert (again.code, again.outcomes) == (0, {where: "changed"}), again
+    assert (environ(host, name)["V"], runs(host, name)) == ("2", current(host, name))
+
+
+def test_a_service_that_takes_long_to_stop_is_waited_for(site: Site) -> None:
+    host, name = site.lab.hosts[1], "takes-its-time"
+    slow = script(site, name, "trap 'sleep 17; exit' TERM; sleep infinity & wait")
+    deploy(site, version(name, slow, stop_grace_period="40s"), hosts="host2")
+    run = site.run("-e", "v=2")
+    assert (run.code, run.outcomes) == (0, {"host2": "changed"}), run
+    assert (environ(host, name)["V"], unit(host, name)["NRestarts"]) == ("2", "0")
+    shell(host, 'systemctl kill -s KILL "$1"', name)
+
+
+# What somebody puts in place of a file that the way back reads or writes; $1 is the service.
+IN_PLACE_OF_FILES = {
+    "unit": 'at=/etc/systemd/system/$1.service; rm "$at"; mkfifo "$at"',
+    "kept-unit": 'at=/etc/systemd/system/$1.service.before; rm -f "$at"; mkfifo "$at"; '
+    'echo >>"/etc/systemd/system/$1.service"',
+    "new-unit": 'mkdir "/etc/systemd/system/$1.service.new"; echo >>"/etc/systemd/system/$1.service"',
+    "ledger": 'at=/var/lib/deployer/$1/ledger; mv "$at" "$at.old"; mkfifo "$at"',
+    "lock": 'at=/var/lib/deployer/$1/lock; rm "$at"; mkfifo "$at"',
+    "mutex": 'at=/var/lib/deployer/$1/mutex; rm "$at"; mkdir "$at"',
+    "current": 'cd "/opt/$1"; to=$(readlink -f current); rm current; cp -a "$to" current',
+    "arm": "at=/etc/systemd/system/basic.target.wants/deployer-revert.service; "
+    'to=$(readlink -f "$at"); rm "$at"; cp "$to" "$at"',
+    "boot": "cd /etc/systemd/system/multi-user.target.wants; at=unless-stopped@$1.service; "
+    'to=$(readlink -f "$at"); rm "$at"; cp "$to" "$at"; echo >>"/etc/systemd/system/$1.service"',
+    "link": 'cd "/opt/$1"; rm .current.before; mkdir -p .current.before/x; rm current; mkfifo current',
+}
+
+
+def is_over(host: TestHost, name: str) -> bool:
+    return not exists(host, f"/var/lib/deployer/{name}/transaction")
+
+
+@pytest.mark.parametrize("who", ["run", "host"])
+def test_nothing_that_stands_in_place_of_a_file_stops_the_way_back(site: Site, who: str) -> None:
+    host = site.lab.hosts[0]
+    places = {f"odd-{what}-{who}": commands for what, commands in IN_PLACE_OF_FILES.items()}
+    deploy(site, *(version(name, sleeper(site)) for name in places))
+    first = {name: current(host, name) for name in places}
+    with still(site, "commit.before", "-e", "v=2", "--deadline", "4s") as run:
+        for name, commands in places.items():
+            shell(host, commands, name)
+        if who == "host":
+            os.kill(run.pid, signal.SIGKILL)
+            run.end()
+        else:
+            run.go_on()
+            ended = run.end()
+            assert (ended.code, ended.outcomes) == (1, {"host1": "reverted"}), ended.finished
+    for name in places:
+        eventually(partial(is_over, host, name), seconds=60, what=f"the way back of {name}")
+        assert runs(host, name) == current(host, name) == first[name]
+        assert environ(host, name)["V"] == "1"
+    assert set(site.run().outcomes.values()) <= {"changed", "unchanged"}
+    assert site.run().outcomes == {"host1": "unchanged"}
+
+
+@pytest.mark.parametrize("who", ["run", "host"])
+def test_a_link_for_the_boot_that_cannot_be_made_keeps_nothing_from_coming_back(site: Site, who: str) -> None:
+    """As on a disk without inodes; the new release has a policy that needs no link, so it is gone."""
+    host, name = site.lab.hosts[0], f"unlinked-{who}"
+    task_of = version(name, sleeper(site))
+    deploy(site, task_of)
+    first = current(host, name)
+    task_of["service"]["restart"] = "no"
+    site.write([task_of], hosts="host1", vars={"v": 1, "trial": "300ms"})
+    wants = "/etc/systemd/system/multi-user.target.wants"
+    with still(site, "commit.before", "-e", "v=2", "--deadline", "4s") as run:
+        shell(host, 'mv "$1" "$1.away"; touch "$1"', wants)
+        try:
+            if who == "host":
+                os.kill(run.pid, signal.SIGKILL)
+                run.end()
+            else:
+                shell(host, 'systemctl kill -s KILL "$1"', name)
+                run.go_on()
+                ended = run.end()
+                assert (ended.code, ended.outcomes) == (4, {"host1": "failed"}), ended.finished
+            eventually(partial(is_over, host, name), seconds=60, what="the way back")
+            assert runs(host, name) == current(host, name) == first
+            assert environ(host, name)["V"] == "1"
+        finally:
+            shell(host, 'rm "$1"; mv "$1.away" "$1"', wants)
+    site.write([version(name, sleeper(site))], hosts="host1", vars={"v": 1, "trial": "300ms"})
+    assert site.run().outcomes == {"host1": "changed"}
+    assert site.run().outcomes == {"host1": "unchanged"}
+
+
+@pytest.mark.parametrize(("before", "after"), [("unless-stopped", "inactive"), ("always", "active")])
+def test_what_a_stop_means_after_a_power_cut_is_what_the_policy_says_that_is_back(
+    site: Site, before: str, after: str
+) -> None:
+    """The new one is `always`, and has ordered a start for this boot."""
+    host, name = site.lab.hosts[1], f"cut-{before}"
+    task_of = version(name, sleeper(site), restart=before)
+    deploy(site, task_of, hosts="host2")
+    first = current(host, name)
+    shell(host, 'systemctl stop "$1"', name)
+    task_of["service"]["restart"] = "always"
+    beside = version(f"{name}-beside", sleeper(site))
+    site.write([task_of, beside], hosts="host2", vars={"v": 1, "trial": "300ms"})
+    with still(site, "commit.before", "-e", "v=2", "--deadline", "60s") as run:
+        host.power_cut()
+        host.boot()
+        os.kill(run.pid, signal.SIGKILL)
+        run.end()
+    eventually(partial(is_over, host, name), seconds=60, what="the way back")
+    eventually(
+        lambda: shell(host, "systemctl is-system-running", check=False).strip() in {"running", "degraded"},
+        seconds=60,
+    )
+    assert current(host, name) == first
+    assert unit(host, name)["ActiveState"] == after
+
+
+@pytest.mark.parametrize("end", ["commit", "revert"])
+def test_a_guess_that_was_never_taken_back_ends_with_the_change(site: Site, end: str) -> None:
+    """As after a disk that took no change for a moment: the next boot would take it for a stop."""
+    host, name = site.lab.hosts[0], f"guessed-{end}"
+    deploy(site, version(name, sleeper(site)))
+    with still(site, "commit.before", "-e", "v=2") as run:
+        shell(host, ': >"/var/lib/unless-stopped/$1.service"', name)
+        if end == "revert":
+            shell(host, 'echo >>"/etc/systemd/system/$1.service"', name)
+        run.go_on()
+        outcomes = run.end().outcomes
+    assert outcomes == {"host1": "changed" if end == "commit" else "reverted"}
+    assert active(host, name) == "active"
+    assert not exists(host, f"/var/lib/unless-stopped/{name}.service")
 
 
 def test_a_folder_that_was_deleted_is_deployed_again(site: Site) -> None:
@@ -478,6 +752,25 @@ def test_a_mutex_that_is_held_ends_a_run_with_a_cause_and_not_the_way_back(site:
     shell(host, 'fuser -k "$1" || pkill -f "flock $1"', file, check=False)
 
 
+@pytest.mark.parametrize("folder", ["/usr/local/libexec", "/etc/systemd/system", "/var/lib", "/opt"])
+def test_a_folder_that_anybody_can_hold_keeps_no_deploy_waiting(site: Site, folder: str) -> None:
+    host, name = site.lab.hosts[1], f"beside-{folder.rpartition('/')[2]}"
+    # As on a first deploy, the helpers are installed.
+    shell(host, "rm -f /usr/local/libexec/unless-stopped")
+    hold = 'setsid setpriv --reuid nobody --clear-groups flock "$1" sleep 600 >/dev/null 2>&1 & echo $!'
+    holder = shell(host, hold, folder).strip()
+
+    def is_held() -> bool:
+        return not shell(host, 'flock -n "$1" echo free', folder, check=False)
+
+    try:
+        eventually(is_held, what="the lock")
+        deploy(site, version(name, sleeper(site)), hosts="host2")
+        assert is_held()  # so nobody has waited for it
+    finally:
+        shell(host, 'pkill -P "$1"; kill "$1"', holder, check=False)
+
+
 def test_folders_that_a_user_owns_are_refused_with_what_to_type(site: Site) -> None:
     host, name = site.lab.hosts[0], "others"
     deploy(site, version(name, sleeper(site)))
@@ -533,6 +826,18 @@ def test_a_path_in_the_environment_is_not_roots(site: Site) -> None:
     assert not exists(host, f"/var/lib/{name}/ran")
 
 
+def test_a_path_that_leads_nowhere_keeps_nothing_from_coming_back(site: Site) -> None:
+    host, name = site.lab.hosts[0], "pathless"
+    stays = script(site, name, "exec /bin/sleep infinity")
+    deploy(site, task(name, stays, environment={"PATH": "/app/bin", "IFS": "/", "ENV": "/nowhere"}))
+    host.reboot()
+    eventually(lambda: active(host, name) == "active", seconds=60, what="the service")
+    assert environ(host, name)["PATH"] == "/app/bin"
+    assert site.run().outcomes == {"host1": "unchanged"}
+    shell(host, 'kill "$1"', str(main_pid(host, name)))
+    eventually(lambda: unit(host, name)["NRestarts"] == "1", what="its restart")
+
+
 LOADED = """
 #include <fcntl.h>
 #include <stdio.h>
@@ -574,15 +879,19 @@ def test_a_library_in_the_environment_is_never_loaded_by_root(site: Site, variab
 def of_root(host: TestHost, service: str) -> str:
     """The hooks at work, which are root's processes of the service; their environment is not the service's.
 
-    Asked for its name first, for a process begins as the env(1) that takes the environment away.
+    Each is asked for its name before and after, for a process begins as what systemd makes of itself and as
+    the env(1) that takes the environment away; and for its user last, for the service's begin as root's.
     """
     said = shell(
         host,
+        'name() { tr "\\0" " " </proc/$1/cmdline; }\n'
         "for pid in $(cat /sys/fs/cgroup/system.slice/$1.service/cgroup.procs \\\n"
         "  /sys/fs/cgroup/systemd/system.slice/$1.service/cgroup.procs 2>/dev/null); do\n"
-        '  [ "$(stat -c %u /proc/$pid)" = 0 ] || continue\n'
-        '  name=$(tr "\\0" " " </proc/$pid/cmdline)\n'
-        '  case $name in *env* | "") ;; *) echo "$name"; tr "\\0" " " </proc/$pid/environ ;; esac\n'
+        '  name=$(name "$pid")\n'
+        '  environment=$(tr "\\0" " " </proc/$pid/environ)\n'
+        '  case $name in *env* | "") continue ;; esac\n'
+        '  [ "$(name "$pid")" = "$name" ] && grep -q "^Uid:[^0-9]*0[^0-9]" /proc/$pid/status || continue\n'
+        '  echo "$name"; echo "$environment"\n'
         "done",
         service,
         check=False,
@@ -635,6 +944,46 @@ def test_a_stranger_beside_a_change_is_no_success(site: Site) -> None:
     shell(host, "pkill -f '^perl -e' || :")
     assert run.code in {1, 4}
     assert "is answered by pid " in run.finished["host1"]["failure"]["message"]
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside a change"])
+def test_a_crash_loop_whose_count_was_reset_is_no_success(site: Site, *, beside: bool) -> None:
+    """While it waits to be started again somebody else has its port, and answers."""
+    host, name, port = site.lab.hosts[0], f"reset-{'beside' if beside else 'alone'}", 25416 + 2 * beside
+    dies = listening(name, script(site, name, LETS_GO, shell="/usr/bin/perl"), port)  # noqa: S604  no shell
+    deploy(site, dies)
+    shell(host, 'systemctl stop "$1"', name)
+    shell(host, 'setsid perl -e "$1" "$2" >/dev/null 2>&1 &', LISTENER, str(port))
+    listens = f"0100007F:{port:04X} 00000000:0000 0A"  # /proc/net/tcp, proc_net_tcp.rst
+    eventually(lambda: shell(host, 'grep "$1" /proc/net/tcp', listens, check=False), what="the stranger")
+    shell(host, 'systemctl start "$1"', name)
+    eventually(lambda: int(unit(host, name)["NRestarts"]) > 4, seconds=60, what="a crash loop")
+    eventually(lambda: unit(host, name)["SubState"] == "start-pre", seconds=60, what="a wait")
+    shell(host, 'systemctl reset-failed "$1"', name)
+    site.write(
+        [dies, change_of_another(site, name)] if beside else [dies],
+        hosts="host1",
+        vars={"v": 1, "trial": "300ms"},
+    )
+    run = site.run()
+    shell(host, "pkill -f '^perl -e'; systemctl stop \"$1\"", name, check=False)
+    failure = run.finished["host1"]["failure"]
+    assert (run.outcomes, failure["service"]) == ({"host1": "failed"}, name)
+    assert failure["cause"] in {"crashed", "stranger"}
+
+
+def test_a_young_process_is_watched_though_its_restart_was_forgotten(site: Site) -> None:
+    host, name = site.lab.hosts[0], "young"
+    crashes = "while [ ! -e /srv/young ]; do sleep 0.1; done; sleep 2; exit 3"
+    deploy(site, task(name, script(site, name, crashes), healthcheck={"disable": True, "stay_up": "4s"}))
+    assert site.run().outcomes == {"host1": "unchanged"}
+    shell(host, 'touch /srv/young; systemctl kill -s KILL "$1"', name)
+    eventually(lambda: unit(host, name)["SubState"] == "running", what="its restart")
+    shell(host, 'systemctl reset-failed "$1"', name)
+    run = site.run()
+    shell(host, 'rm /srv/young; systemctl stop "$1"', name)
+    failure = run.finished["host1"]["failure"]
+    assert (run.outcomes, failure["cause"]) == ({"host1": "failed"}, "crashed")
 
 
 def test_a_service_of_the_same_name_of_some_user_is_a_stranger(site: Site) -> None:
@@ -695,11 +1044,12 @@ def test_a_host_on_which_systemd_reads_no_units_is_left_as_it_is(site: Site) -> 
     host, name = site.lab.hosts[1], "no-run"
     deploy(site, version(name, sleeper(site)), hosts="host2")
     before, pid = current(host, name), main_pid(host, name)
-    shell(host, "fallocate -l $(($(df -Pk /run | awk 'END { print $4 }') - 8000))k /run/full")
+    # Made smaller, not filled: it may take as much as a fifth of this machine's memory.
+    shell(host, "mount -o remount,size=$(($(df -Pk /run | awk 'END { print $3 }') + 8000))k /run")
     changed = version(name, sleeper(site), stop_grace_period="11s")
     site.write([changed], hosts="host2", vars={"v": 1, "trial": "300ms"})
     run = site.run()
-    shell(host, "rm /run/full")
+    shell(host, "mount -o remount,size=20% /run")
     assert (run.code, run.outcomes) == (1, {"host2": "failed"})
     assert "less than 16 MiB free" in run.finished["host2"]["failure"]["message"]
     assert (current(host, name), main_pid(host, name)) == (before, pid)

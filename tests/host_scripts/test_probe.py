@@ -307,9 +307,10 @@ def test_however_much_a_command_says_little_is_kept(
 ) -> None:
     sandbox = with_release(tmp_path, flavour)
     limit = "ulimit -v 300000"  # KiB
+    seconds = "5" if "exit 137" in ends else "60"  # of what ends by itself, however busy the machine is
     said = sandbox.run(
         ("remote/prelude.sh", "verify/probe.sh"),
-        ["exec", "5", "app", "daemon", "sh", "-c", line],
+        ["exec", seconds, "app", "daemon", "sh", "-c", line],
         before=limit,
     )
     assert said.endswith(ends), said[-200:]

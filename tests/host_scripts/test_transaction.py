@@ -24,15 +24,16 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.hosts  # root, for a mount namespace
 
 PRELUDE, SYSTEMD, STATE = "remote/prelude.sh", "init/systemd.sh", "transaction/state.sh"
+ORDERS = "init/orders.sh"
 UNDO = "transaction/undo.sh"
 LOCK = (PRELUDE, STATE, "transaction/lock.sh")
 RENEW = (PRELUDE, STATE, "transaction/renew.sh")
 FREE = (PRELUDE, STATE, "transaction/free.sh")
-RESOLVE = (PRELUDE, SYSTEMD, STATE, UNDO, "transaction/resolve.sh")
-SWITCH = (PRELUDE, SYSTEMD, STATE, "switch/switch.sh")
+RESOLVE = (PRELUDE, SYSTEMD, ORDERS, STATE, UNDO, "transaction/resolve.sh")
+SWITCH = (PRELUDE, SYSTEMD, ORDERS, STATE, "switch/switch.sh")
 COMMIT = (PRELUDE, SYSTEMD, STATE, "init/strangers.sh", "commit/commit.sh")
-REVERT = (PRELUDE, SYSTEMD, STATE, UNDO, "commit/revert.sh")
-WITHDRAW = (PRELUDE, SYSTEMD, STATE, "commit/withdraw.sh")
+REVERT = (PRELUDE, SYSTEMD, ORDERS, STATE, UNDO, "commit/revert.sh")
+WITHDRAW = (PRELUDE, SYSTEMD, ORDERS, STATE, "commit/withdraw.sh")
 OBSERVE = (PRELUDE, SYSTEMD, STATE, "init/strangers.sh", "observe/observe.sh")
 UNLOCK = (PRELUDE, STATE, "ask/unlock.sh")
 LEASE = 60
@@ -457,6 +458,18 @@ def test_a_transaction_that_the_host_resolved_meanwhile_is_gone(place: Place) ->
     place.folder.mkdir(parents=True)
     assert place.sandbox.run(RESOLVE, ["bob@ci", "app", "-"]) == "gone app\n"
     assert not (place.folder / "ledger").exists()
+
+
+@pytest.mark.parametrize("before", ["../../../etc", "", "..", "r1/../r2", "\033[31m", "r9"])
+def test_a_journal_that_names_no_release_is_closed_and_nothing_is_turned(place: Place, before: str) -> None:
+    place.release("r1")
+    place.release("r2", current=True)
+    place.folder.mkdir(parents=True)
+    place.open(before=before)
+    assert place.sandbox.run(RESOLVE, ["bob@ci", "app", "-"]).startswith("resolved app run1 anna@laptop r2 ")
+    assert (place.sandbox.opt / "app/current").readlink().name == "r2"
+    assert not place.transaction.exists()
+    assert "outcome=failed" in place.ledger[-1]
 
 
 # -- the ledger ----------------------------------------------------------------------------------------------

@@ -11,9 +11,10 @@ from deployer.remote.script import read_script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 SHELLS = (["dash"], ["busybox", "sh"])
-SCRIPT = read_script("remote/prelude.sh", "init/systemd.sh", "transaction/state.sh")
+SCRIPT = read_script("remote/prelude.sh", "init/systemd.sh", "init/orders.sh", "transaction/state.sh")
 
 DESTRUCTIVE = (
     "Failed to restart app.service: Transaction for app.service/restart is destructive "
@@ -23,6 +24,7 @@ DESTRUCTIVE = (
 # systemctl restart is refused with $1, and counted; to every question it says $2.
 STUB = """
 count=$(mktemp) refusal=$1 state=$2 mark=$3
+timeout() { shift; "$@"; }
 systemctl() {
   case $* in
     *restart*) echo >>"$count"; [ "$(wc -l <"$count")" -lt 20 ] || kill $$; echo "$refusal"; return 1 ;;
@@ -61,3 +63,33 @@ def test_a_stop_of_the_service_that_waits_is_not_replaced(shell: list[str]) -> N
 def test_a_start_that_fails_is_no_refusal(shell: list[str]) -> None:
     failed = "Job for app.service failed because the control process exited with error code."
     assert restart(shell, failed) == "1 after 1"
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+@pytest.mark.parametrize(
+    ("unit", "mark", "starts", "stops"),
+    [
+        ("WantedBy=multi-user.target", False, "start --no-block app.service", ""),
+        ("Also=unless-stopped@app.service", False, "start --no-block app.service", ""),
+        ("Type=exec", False, "", ""),
+        ("WantedBy=multi-user.target", True, "", ""),
+        ("Also=unless-stopped@app.service", True, "", "stop --no-block app.service"),
+        ("Type=exec", True, "", "stop --no-block app.service"),
+    ],
+)
+def test_after_a_boot_the_unit_that_is_back_says_whether_it_starts(
+    tmp_path: Path, shell: list[str], unit: str, starts: str, stops: str, *, mark: bool
+) -> None:
+    """Its link may be missing, for want of space on the disk."""
+    for name in ("units", "stopped"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "units/app.service").write_text(f"{unit}\n")
+    if mark:
+        (tmp_path / "stopped/app.service").write_text("manual\n")
+
+    def said(verb: str) -> str:
+        stub = f'units=$1/units stopped=$1/stopped\nsystemctl() {{ echo "$*" >&3; }}\n{verb} app 3>&1'
+        command = [*shell, "-c", f"{SCRIPT}\n{stub}", "sh", str(tmp_path)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30).stdout.strip()
+
+    assert (said("init_start_at_boot"), said("init_keep_stopped")) == (starts, stops)

@@ -43,8 +43,11 @@ def stranger(shell: Sequence[str], where: str) -> str:
 
 
 @contextmanager
-def listening(family: int, address: str, port: int = 0, *, only_v6: bool = False) -> Iterator[int]:
+def listening(
+    family: int, address: str, port: int = 0, *, only_v6: bool = False, shared: bool = False
+) -> Iterator[int]:
     with socket.socket(family) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shared)
         if family == socket.AF_INET6:
             server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only_v6)
         server.bind((address, port))
@@ -57,6 +60,7 @@ OTHER = """
 import socket, sys
 address, port = sys.argv[1:]
 server = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 server.bind((address, int(port)))
 server.listen()
 print(flush=True)
@@ -84,6 +88,22 @@ def test_a_listener_on_another_address_of_the_port_answers_nothing(shell: list[s
     with listening(socket.AF_INET, "127.0.0.3") as port, somebody_else("127.0.0.2", port) as other:
         assert stranger(shell, listens("127.0.0.2", port)) == other
         assert stranger(shell, listens("127.0.0.3", port)) == ""
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+def test_who_shares_an_address_answers_too(shell: list[str]) -> None:
+    with listening(socket.AF_INET, "127.0.0.1", shared=True) as port:
+        with somebody_else("127.0.0.1", port) as other:
+            assert stranger(shell, listens("127.0.0.1", port)) == other
+        assert stranger(shell, listens("127.0.0.1", port)) == ""
+        with listening(socket.AF_INET, "127.0.0.1", port, shared=True):  # one more of its own
+            assert stranger(shell, listens("127.0.0.1", port)) == ""
+
+
+def test_who_listens_at_another_address_of_the_host_answers_nothing() -> None:
+    """Which addresses a name has the kernel does not tell."""
+    with listening(socket.AF_INET, "0.0.0.0", shared=True) as port, somebody_else("0.0.0.0", port):
+        assert stranger(SHELLS[0], listens("web1", port, address="web1")) == ""
 
 
 def test_the_very_address_is_asked_before_all_of_them() -> None:

@@ -33,9 +33,10 @@ elif broken == "no process":
     def fork():
         raise BlockingIOError
     os.fork = fork
-loading = beside.begin_to_load(options, environ=os.environ)
+loading = beside.begin_to_load(options, environ=os.environ, then=lambda loaded: len(loaded.plays))
 try:
-    found = loading()
+    found, plays = loading()
+    assert plays == 1
 except LoadError as error:
     found = error
 from deployer.load.load import load
@@ -68,8 +69,32 @@ def test_problems_are_raised_here(tmp_path: Path) -> None:
     assert "binery" in said
 
 
-def run(folder: Path, broken: str) -> list[str]:
-    argv = [sys.executable, "-c", PROGRAM, broken]
+UNITS = """
+import os, sys
+from deployer.load import LoadOptions
+from deployer import init, run
+from deployer.load.beside import begin_to_load
+
+options = LoadOptions(playbook="site.yml", inventory=("web1,web2,",))
+loading = begin_to_load(options, environ=os.environ, then=run._units)
+import deployer.execute, deployer.remote.ssh
+loaded, units = loading()
+init.know_units(units)
+services = [service for host in loaded.plays[0].hosts for service in host.services]
+print(*(init.render_unit(service).count("ExecStart=") for service in services), "jinja2" in sys.modules)
+init.systemd._rendered.clear()
+print(units == init.render_units(services))
+"""
+
+
+def test_units_are_rendered_there_too_and_jinja_is_not_imported_here(tmp_path: Path) -> None:
+    (tmp_path / "site.yml").write_text(PLAYBOOK)
+    (tmp_path / "server").write_bytes(b"#!/bin/sh\n")
+    assert run(tmp_path, "", UNITS) == ["1 1 False", "True"]
+
+
+def run(folder: Path, broken: str, program: str = PROGRAM) -> list[str]:
+    argv = [sys.executable, "-c", program, broken]
     done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()

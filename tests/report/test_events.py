@@ -113,7 +113,8 @@ def test_an_event_is_plain_data(event: Event) -> None:
 @pytest.mark.parametrize(
     ("outcome", "record"),
     [
-        (Unchanged(), {"outcome": "unchanged"}),
+        (Unchanged(), {"outcome": "unchanged", "notes": []}),
+        (Unchanged(notes=("odd",)), {"outcome": "unchanged", "notes": ["odd"]}),
         (WouldChange(), {"outcome": "would_change"}),
         (Changed(releases=(("app", "r1"),)), {"outcome": "changed", "releases": [["app", "r1"]]}),
         (
@@ -141,6 +142,7 @@ def test_an_event_is_plain_data(event: Event) -> None:
                     "evidence": {
                         "answer": "503 sick",
                         "state": "active/running",
+                        "port": "",
                         "journal": ["one", "two"],
                     },
                 },

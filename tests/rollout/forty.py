@@ -50,6 +50,7 @@ class Forty:
     bad: frozenset[str] = frozenset()  # the new release fails there
     stuck: frozenset[str] = frozenset()  # and these cannot be rolled back
     forks: int = 1
+    lock_wait: float = 0.0
     interrupt: Interrupt = field(default_factory=Interrupt)
     ask: Callable[[str], Answer] | None = None
     during: Callable[[str, str], None] | None = None  # is told the step and the host while it is done
@@ -67,7 +68,13 @@ class Forty:
         context = make_context(connect=_nobody_connects, emit=self._emit, clock=self.time.clock)
         work = Work(prepare=self._prepare, apply=self._apply, roll_back=self._roll_back, let_go=self._let_go)
         results = roll_out(
-            plays, context, forks=self.forks, interrupt=self.interrupt, ask=self.ask, work=work
+            plays,
+            context,
+            forks=self.forks,
+            interrupt=self.interrupt,
+            lock_wait=self.lock_wait,
+            ask=self.ask,
+            work=work,
         )
         assert more or len(results) == len(dict(results))
         return dict(results)

@@ -385,3 +385,31 @@ def test_continue_holds_for_the_plays_that_follow() -> None:
     fleet.run(second("db1"))
     assert len(asked) == 1
     assert "db1" in fleet.did("apply")
+
+
+# -- locks that others hold ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("held", [web(1), web(2), web(17), web(40), web(3, 4, 39)])
+@pytest.mark.parametrize("strategy", [Strategy(), Strategy(on_failure="continue")], ids=["stop", "continue"])
+@pytest.mark.parametrize("forks", [1, 8])
+def test_a_lock_that_is_waited_for_in_vain_gives_every_host_its_outcome(
+    held: frozenset[str], forks: int, strategy: Strategy
+) -> None:
+    fleet = Forty(held=held, lock_wait=30, forks=forks)
+    outcomes = fleet.run(strategy=strategy)
+    assert {*outcomes} == {*NAMES}
+    assert all(isinstance(outcome, NotAttempted) for outcome in outcomes.values())
+    assert {
+        name for name, outcome in outcomes.items() if isinstance(outcome, NotAttempted) and outcome.holder
+    } == held
+    assert fleet.did("apply") == []
+    assert fleet.time.now >= 30
+
+
+def test_an_interrupt_while_a_lock_is_waited_for_gives_every_host_its_outcome() -> None:
+    fleet = Forty(held=web(2), lock_wait=300)
+    fleet.during = lambda step, _host: fleet.interrupt.request() if step == "let go" else None
+    outcomes = fleet.run()
+    assert {*outcomes} == {*NAMES}
+    assert all(isinstance(outcome, NotAttempted) for outcome in outcomes.values())

@@ -18,7 +18,9 @@ def says(*lines: str, end: str = "exited with status 1") -> MemoryHost:
 def test_a_long_line_is_cut_behind_its_secrets() -> None:
     line = "x" * (LONGEST - 3) + "hunter2" + "jit " * 12_000
     host = says("starting", line, end="exited " * 1_000)
-    evidence = gather_evidence(host, "app", answer="", redact=lambda text: text.replace("hunter2", "***"))
+    evidence = gather_evidence(
+        host, "app", answer="", listens="-", redact=lambda text: text.replace("hunter2", "***")
+    )
     assert evidence.journal == ("starting", f"{line[: LONGEST - 3]}***... ({len(line) - 4} characters)")
     assert "exited" in evidence.state
     assert len(evidence.state) < LONGEST + 100
@@ -26,5 +28,5 @@ def test_a_long_line_is_cut_behind_its_secrets() -> None:
 
 def test_no_more_lines_than_were_asked_for() -> None:
     lines = [f"line {number}" for number in range(10 * JOURNAL_LINES)]
-    evidence = gather_evidence(says(*lines), "app", answer="", redact=str)
+    evidence = gather_evidence(says(*lines), "app", answer="", listens="-", redact=str)
     assert evidence.journal == tuple(lines[-JOURNAL_LINES:])

@@ -235,7 +235,7 @@ WAITS = {"ActiveState": "activating", "SubState": "auto-restart"}
         (
             state(MainPID=0, ActiveState="inactive").replace("= journal", "= stopped\n= journal"),
             "operator_stopped",
-            "its operator stopped it while it was on trial",
+            "its operator stopped it while it was on trial, and so it stays stopped",
         ),
     ],
 )
