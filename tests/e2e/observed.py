@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tests.e2e.machine import main_pid
+
 if TYPE_CHECKING:
     from tests.hosts.host import TestHost
 
@@ -25,6 +27,13 @@ def show(host: TestHost, service: str, *properties: str) -> dict[str, str]:
 def active(host: TestHost, service: str) -> str:
     """The unit's ActiveState."""
     return show(host, service, "ActiveState")["ActiveState"]
+
+
+def runs(host: TestHost, service: str) -> str:
+    """The release that the main process was started from."""
+    folder = host.nsenter(["readlink", f"/proc/{main_pid(host, service)}/cwd"]).stdout.decode().strip()
+    assert folder.startswith(f"/opt/{service}/releases/"), folder
+    return folder.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

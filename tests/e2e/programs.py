@@ -54,6 +54,38 @@ def task(name: str, binary: str, **keys: Any) -> dict[str, Any]:
     return {"service": {"name": name, "binary": binary, "healthcheck": healthcheck} | keys}
 
 
+def version(name: str, binary: str, **keys: Any) -> dict[str, Any]:
+    """A service of which -e says what `v` it is, and how long its `trial`."""
+    check = {"disable": True, "stay_up": "{{ trial }}"}
+    return task(name, binary, environment={"V": "{{ v }}"}, healthcheck=check, **keys)
+
+
+def deploy(site: Site, *tasks: dict[str, Any], hosts: str = "host1") -> None:
+    """Deploy `tasks` at version 1, with a trial of 300 ms, as the only ones of the site's playbook."""
+    site.write(tasks, hosts=hosts, vars={"v": 1, "trial": "300ms"})
+    run = site.run()
+    assert (run.code, set(run.outcomes.values())) == (0, {"changed"}), run
+
+
+LISTENER = """
+use IO::Socket::INET;
+my $port = $ARGV[0] || $ENV{PORT};
+if (!fork) {
+  my $server = IO::Socket::INET->new(
+    Listen => 5, LocalAddr => "127.0.0.1", LocalPort => $port, ReuseAddr => 1);
+  while ($server) { my $client = $server->accept; close $client if $client }
+}
+sleep 1 while 1;
+"""
+"""Perl: a child of it listens on $PORT, or on the port that is its argument."""
+
+
+def listening(name: str, binary: str, port: int) -> dict[str, Any]:
+    """A service task whose health test is that somebody listens on `port`."""
+    check = {"test": f"tcp://127.0.0.1:{port}", "stay_up": "500ms", "retries": 3, "start_period": "1s"}
+    return task(name, binary, environment={"PORT": str(port)}, healthcheck=check)
+
+
 def inventory(file: Path, hosts: Mapping[str, Mapping[str, object]], **common: object) -> str:
     """Write an inventory: variables by host, and those of all; the path, for `-i`."""
     content = {"all": {"hosts": {name: dict(own) for name, own in hosts.items()}, "vars": common}}

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from tests.e2e.site import Site
 
+HOST_POINT = "/run/deployer-fault"
+"""Is there while a script on the host stands at its point (deployer/fault.py), until somebody removes it."""
+
 
 class StillRun(LiveRun):
     """`deployer run site.yml --json ARGS` that stops whenever it comes to `point` of the controller."""
