@@ -80,9 +80,14 @@ def traces(lab: Lab) -> list[str]:
     return found
 
 
-def hosts_command(*argv: str) -> subprocess.CompletedProcess[str]:
+def hosts_command(*argv: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(REPOSITORY / "scripts/hosts"), *argv], capture_output=True, text=True, check=False, timeout=120
+        [str(REPOSITORY / "scripts/hosts"), *argv],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
 
 
@@ -416,7 +421,8 @@ def test_who_takes_a_lab_down_twice_does_not_hit_the_next_one_of_that_name() -> 
 def test_the_command_does_what_it_says(tmp_path: Path) -> None:
     name, inventory = f"cli-{os.getpid()}", tmp_path / "inventory.yml"
     try:
-        up = hosts_command("up", "1", "--flavour", "debian13", "--name", name, "--inventory", str(inventory))
+        wanted = ("--flavour", "debian13", "--name", name, "--inventory", inventory.name)
+        up = hosts_command("up", "1", *wanted, folder=tmp_path)
         assert up.returncode == 0, up.stderr
         address = yaml.safe_load(inventory.read_text())["web"]["hosts"]["host1"]["ansible_host"]
         host = f"{name}/host1"
