@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
     from tests.hosts.host import TestHost
 
-LONGEST = ("tests/faults/test_quick.py", "tests/restart/test_unless_stopped.py")
+LONGEST = (
+    "tests/faults/test_quick.py",
+    "tests/restart/test_unless_stopped.py",
+    "tests/restart/test_policies.py",
+    "tests/benchmarks/test_campaign.py",
+)
 HOST_FIXTURES = {"lab", "fresh_lab"}
 
 
@@ -59,9 +64,11 @@ def pytest_runtest_makereport(
     """Show with a failure what its hosts wrote to their journals last."""
     del call
     report = yield
-    lab = getattr(item, "funcargs", {}).get("lab")
-    if report.when == "call" and report.failed and isinstance(lab, Lab):
-        report.sections += [(f"journal of {host.name}", _journal(host)) for host in lab.hosts]
+    if report.when == "call" and report.failed:
+        used = getattr(item, "funcargs", {}).values()
+        labs = {lab.name: lab for each in used if isinstance(lab := getattr(each, "lab", each), Lab)}
+        for lab in labs.values():
+            report.sections += [(f"journal of {host.name}", _journal(host)) for host in lab.hosts]
     return report
 
 
