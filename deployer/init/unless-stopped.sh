@@ -94,7 +94,11 @@ post)
     echo "$w" "$t" "$NRestarts" "$c" >"$b" ;;
   esac ;;
 boot)
-  [ -e "$m" ] || exec systemctl start --no-block "$u" ;;
+  # Each start by hand starts the gate, too, and what is up already needs none.  The state is asked for before the
+  # mark, for a stop is remembered before it is over; and a stop that waits is not replaced.
+  case $(systemctl show --value -p ActiveState "$u") in
+  ''|inactive|failed) [ -e "$m" ] || systemctl start --no-block --job-mode=fail "$u" ;;
+  esac ;;
 down)
   [ -s "$m" ] || case $(systemctl show --value -p ActiveState "$u") in inactive|failed) ;; *) rm -f "$m";; esac ;;
 *) exit 64 ;;
