@@ -32,7 +32,7 @@ init_helpers() { # TEXT...: install what units call, all or none
   chmod 755 "$helper.new" "$deadman.new" &&
     durable "$helper.new" "$gate.new" "$deadman.new" "$watch.new" "$at_start.new" || return 1
   for file in "$helper" "$gate" "$deadman" "$watch" "$at_start"; do
-    mv -f "$file.new" "$file" || return 1
+    mv -fT "$file.new" "$file" || return 1
   done
   durable "${helper%/*}" "$units"
 }
@@ -113,7 +113,7 @@ init_install() { # SERVICE UNIT_FILE: make UNIT_FILE the service's unit, and let
     # Whatever stands in its place: a rename replaces a mask, and would move into a folder.
     [ -L "$unit" ] || make_way "$unit" || return 1
     if same "$unit.before" "$2"; then
-      mv -f "$unit.before" "$unit" && durable "$units" || return 1
+      mv -fT "$unit.before" "$unit" && durable "$units" || return 1
     else
       cp "$2" "$unit.new" && replace "$unit" || return 1
     fi
@@ -155,7 +155,7 @@ init_start_anew() { # SERVICE [anyway]
   until said=$(timeout "$patience" systemctl restart --job-mode="$mode" "$1.service" 2>&1); do
     case $? in 124 | 143) init_await_start "$1"; return ;; esac    # the latter is busybox's
     case $said in
-      *"($1.service has 'stop' job queued"*) init_await_stop "$1"; return ;;
+      *"($1.service has 'stop' job queued"* | "Job for $1.service canceled."*) init_await_stop "$1"; return ;;
       *" is destructive"*)    # to something that the service is only wanted by; or the machine goes down
         [ "$mode" = fail ] || { printf '%s\n' "$said" >&2; return 2; }
         mode=replace
@@ -197,16 +197,23 @@ init_await_start() { # SERVICE, whose restart takes long; as init_restart, and p
     done
     [ "$job" = 0 ] || sleep 0.2
   done
-  [ "$active" = active ] || { echo "$1 was started for more than $patience s, and is $active" >&2; return 1; }
+  if [ "$active" != active ]; then
+    ! init_was_stopped "$1" || return 3
+    echo "$1 was started for more than $patience s, and is $active" >&2
+    return 1
+  fi
   [ "$pid" != "$was" ] || { echo "$1 was not restarted" >&2; return 2; }
 }
 
 init_await_stop() { # SERVICE, which has a stop to carry out: 3 when it is known to be its operator's, 1 if it is not
   looks=0
-  until init_was_stopped "$1"; do    # its hook remembers it before any process is signalled
-    looks=$((looks + 1))
+  until init_was_stopped "$1"; do
     init_state "$1" || return 2
-    case $active in inactive | failed) looks=$unheard ;; esac
+    case $active in
+      inactive | failed) looks=$unheard ;;
+      deactivating) ;;    # its hook remembers it; where it took the place of our restart, only at the end
+      *) looks=$((looks + 1)) ;;
+    esac
     if [ "$looks" -ge "$unheard" ]; then
       ! init_was_stopped "$1" || break
       echo "$1 is being stopped, and not by its operator" >&2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -135,6 +136,24 @@ def test_what_is_back_runs_by_its_own_unit_whenever_the_bad_one_crashes(
     assert (unit(host, name)["NRestarts"], runs(host, name)) == ("0", current(host, name))
 
 
+def test_a_stop_that_takes_the_place_of_the_restart_on_the_way_back_is_an_order(site: Site) -> None:
+    host, name = site.lab.hosts[0], "stopped-meanwhile"
+    check = {"test": ["CMD", "/usr/bin/test", "v{{ v }}", "=", "v1"], "interval": "100ms", "retries": 1}
+    slow = script(site, name, "trap 'sleep 3; exit 0' TERM; sleep infinity & wait")
+    deploy(site, task(name, slow, environment={"V": "{{ v }}"}, healthcheck=check))
+    with LiveRun(site, "-e", "v=2", env={"DEPLOYER_FAULT_POINT": "revert.installed"}) as run:
+        eventually(lambda: exists(host, HOST_POINT), seconds=60, what="the point")
+        waits = (
+            'rm "$2"; until systemctl list-jobs --plain | grep -q "$1.service *restart"; do sleep 0.1; done'
+        )
+        shell(host, f'{waits}; systemctl stop "$1"', name, HOST_POINT)
+        ended = run.end()
+    assert (ended.code, ended.outcomes) == (1, {"host1": "reverted"}), ended.finished
+    assert active(host, name) == "inactive"
+    assert exists(host, f"/var/lib/unless-stopped/{name}.service")
+    assert b"V=1" in host.read(f"/opt/{name}/current/.env")
+
+
 def test_start_means_start_whatever_waits(site: Site) -> None:
     host, name = site.lab.hosts[0], "stopping-anyway"
     deploy(site, version(name, sleeper(site)))
@@ -184,6 +203,37 @@ def test_start_means_start_whatever_comes_between(site: Site) -> None:
         run.go_on()
         assert run.end().outcomes == {"host1": "changed"}
     assert environ(host, name)["V"] == "2"
+
+
+# The gate of the boot is started with the service, and here it takes a second.  The stop takes $2 seconds
+# before its hook remembers it.
+SLOW_GATE = """
+cd /run/systemd/system && mkdir "unless-stopped@$1.service.d" "$1.service.d"
+printf '%s\\n' '[Service]' ExecStartPre='/bin/sleep 1' >"unless-stopped@$1.service.d/slow.conf"
+hook=/usr/local/libexec/unless-stopped
+printf '%s\\n' '[Service]' ExecStop= "ExecStop=/bin/sleep $2" "ExecStop=-+$hook stop %n" \\
+  >"$1.service.d/slow.conf"
+systemctl stop "$1" "unless-stopped@$1"
+systemctl daemon-reload
+systemctl start "$1"
+"""
+
+
+@pytest.mark.parametrize("where", HOSTS)
+@pytest.mark.parametrize("seconds", [0, 3])
+def test_a_stop_just_after_the_first_start_is_not_taken_back(site: Site, seconds: int, where: str) -> None:
+    host, name = site.lab.hosts[HOSTS[where]], f"gated-{seconds}-{where}"
+    deploy(site, version(name, sleeper(site)), hosts=where)
+    shell(host, SLOW_GATE, name, str(seconds))
+    shell(host, 'systemctl stop "$1"', name)
+    eventually(lambda: active(host, f"unless-stopped@{name}") == "active", what="the gate")
+    time.sleep(0.5)
+    assert (active(host, name), exists(host, f"/var/lib/unless-stopped/{name}.service")) == ("inactive", True)
+    shell(
+        host,
+        'rm -r "/run/systemd/system/$1.service.d" "/run/systemd/system/unless-stopped@$1.service.d"',
+        name,
+    )
 
 
 # -- and one that comes while the release is on trial ------------------------------------------------------
