@@ -73,7 +73,8 @@ tell_process() { # SERVICE PID LISTENS: which release it runs, and whether someb
         [ "$link" = exe ] || continue
         usual=
         [ ! -f "$state/$1/program" ] || read -r usual <"$state/$1/program"
-        [ "$at" = "$usual" ] || say "$1 executable $at" ;;
+        # An interpreter that was upgraded since is none other.
+        [ "${at%" (deleted)"}" = "${usual%" (deleted)"}" ] || say "$1 executable $at" ;;
     esac
   done
   [ "$3" != - ] && ! still_listens "$1" "$2" "$3" "$links" || return 0

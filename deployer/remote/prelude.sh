@@ -42,7 +42,7 @@ put() { # FILE TEXT: without a fork, and without an argv that anybody could read
 }
 
 replace() { # FILE: by FILE.new, whole or not at all
-  durable "$1.new" && mv -f "$1.new" "$1" && durable "${1%/*}"
+  durable "$1.new" && mv -fT "$1.new" "$1" && durable "${1%/*}"
 }
 
 same() { # FILE FILE: whether both are files and say the same; to read a pipe would take for ever

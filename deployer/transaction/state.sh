@@ -99,7 +99,7 @@ free_lock() { # SERVICE RUN: if it is that run's
 }
 
 read_transaction() { # SERVICE: the open one as t_*; false if there is none
-  t_run='' t_by='' t_kind='' t_before=- t_after='' t_start=no t_main=''
+  t_run='' t_by='' t_kind='' t_before='' t_after='' t_start=no t_main=''
   [ -f "$state/$1/transaction" ] || return 1
   read -r line <"$state/$1/transaction"
   for word in $line; do
@@ -113,7 +113,7 @@ read_transaction() { # SERVICE: the open one as t_*; false if there is none
       main=*) t_main=${word#*=} ;;
     esac
   done
-  # Damaged: what is no name of a release is no release that is there.
+  # Damaged: what is no name of a release, or was cut off, is no release that is there; and no first one, which says -.
   case $t_before in -) ;; '' | *[!A-Za-z0-9-]*) t_before=damaged ;; esac
 }
 

@@ -472,6 +472,26 @@ def test_a_journal_that_names_no_release_is_closed_and_nothing_is_turned(place: 
     assert "outcome=failed" in place.ledger[-1]
 
 
+@pytest.mark.parametrize(
+    "left", ["", "\n", "\0\0\0\0", "run=run1 by=anna@laptop kind=deploy", "run=run1 by=anna@laptop"]
+)
+def test_a_journal_that_was_cut_off_is_not_that_of_a_first_release(place: Place, left: str) -> None:
+    """Which would be stopped, and started at no boot."""
+    place.release("r2", current=True)
+    place.folder.mkdir(parents=True)
+    place.transaction.write_text(left)
+    wants = place.sandbox.root / "etc/systemd/system/multi-user.target.wants"
+    wants.mkdir()
+    (wants / "unless-stopped@app.service").symlink_to("/etc/systemd/system/unless-stopped@.service")
+    observed = place.observe().transaction
+    assert observed is not None
+    assert observed.before == "damaged"
+    assert place.sandbox.run(RESOLVE, ["bob@ci", "app", "-"]).startswith("resolved app ")
+    assert (wants / "unless-stopped@app.service").is_symlink()
+    assert not place.transaction.exists()
+    assert "outcome=failed" in place.ledger[-1]
+
+
 # -- the ledger ----------------------------------------------------------------------------------------------
 
 
