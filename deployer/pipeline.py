@@ -71,6 +71,9 @@ _LOOKS = 4
 _COMMITS = 3
 """Times a release is committed whose operator restarts it meanwhile."""
 
+_WATCHES = 3
+"""Times a young process is watched whose operator restarts it meanwhile."""
+
 _LOOK = "look at the host now"
 _RETURNS = 3
 """Times a host is told to go back that could not be asked, before that is left to itself."""
@@ -330,10 +333,23 @@ def _check_kept(
     """
     if plan.stranger:
         raise _strange(plan.service, plan.stranger)
-    check_running(remote, host, plan.service, redact=redact, emit=context.emit, clock=context.clock)
     if plan.unit and (trial := _trial(plan)):
-        context.clock.sleep(trial)
-        check_alive(remote, plan.service, plan.unit, clock=context.clock)
+        _watch(remote, plan.service, plan.unit, trial, context.clock)
+    # Last, for it is to be true of what is still there; and of one that hangs, too.
+    check_running(remote, host, plan.service, redact=redact, emit=context.emit, clock=context.clock)
+
+
+def _watch(remote: Remote, service: Service, unit: UnitState, seconds: float, clock: Clock) -> None:
+    """See that the process stays up; one that its operator starts meanwhile is as young as any.
+
+    Raises UnhealthyError.
+    """
+    for _ in range(_WATCHES):
+        clock.sleep(seconds)
+        now = check_alive(remote, service, unit, clock=clock)
+        if now.main_pid == unit.main_pid:
+            return
+        unit, seconds = now, service.healthcheck.stay_up
 
 
 def _trial(plan: ServicePlan) -> float:

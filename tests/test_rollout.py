@@ -684,6 +684,26 @@ def test_a_young_process_that_ends_while_it_is_watched_is_no_success(fleet: Flee
     assert results["web1"].failure.cause == "crashed"
 
 
+def test_a_young_process_that_is_restarted_while_it_is_watched_is_watched_anew(fleet: Fleet) -> None:
+    host = fleet.host("web1")
+    seen = deployed(fleet.service, ExecMainStartTimestampMonotonic=90_000_000)
+    pids = iter((4711, 4711))
+    host.says |= {"observe": f"fact uptime 90.4\n{seen}", "status": lambda _args: state(MainPID=next(pids))}
+    results = dict(fleet.run(Play(name="p", hosts=fleet.desired()[:1])))
+    assert isinstance(results["web1"], Unchanged), results
+    assert fleet.time.slept == pytest.approx([0.6, 1.0])
+
+
+def test_a_young_process_that_hangs_after_a_while_is_no_success(fleet: Fleet) -> None:
+    host = fleet.host("web1")
+    seen = deployed(fleet.service, ExecMainStartTimestampMonotonic=90_000_000)
+    host.says |= {"observe": f"fact uptime 90.1\n{seen}", "status": state()}
+    host.answers = lambda: SICK if fleet.time.slept else OK
+    results = dict(fleet.run(Play(name="p", hosts=fleet.desired()[:1])))
+    assert isinstance(results["web1"], Failed)
+    assert results["web1"].failure.cause == "unhealthy"
+
+
 # -- interrupts ----------------------------------------------------------------------------------------------
 
 
