@@ -13,11 +13,38 @@ from deployer.background import begin
 from deployer.remote.remote import telling_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from _typeshed import ReadableBuffer
 
 _SHOWN = 4096  # bytes of the end of its stderr
 _STANDS_STILL = 60.0  # seconds in which it takes nothing, after which it is dead
 _LAST_WORDS = 0.5  # seconds to wait for them, once the connection has ended
+
+
+class Taking:
+    """Whether what is sent is taken.
+
+    Paramiko tries for ever to send what is only not taken in time.  For TCP the kernel has an end to that
+    (TCP_USER_TIMEOUT); of the line behind a program or a jump host it knows nothing.
+    """
+
+    def __init__(self, who: str) -> None:
+        self._who = who
+        self._stood_since: float | None = None
+
+    def send(self, send: Callable[[], int]) -> int:
+        """What `send` returns; raises ConnectionAbortedError if that is a TimeoutError for too long."""
+        try:
+            sent = send()
+        except TimeoutError:
+            now = monotonic()
+            self._stood_since = self._stood_since or now
+            if now - self._stood_since < _STANDS_STILL:
+                raise
+            raise ConnectionAbortedError(f"{self._who} took nothing for {_STANDS_STILL:.0f} s") from None
+        self._stood_since = None
+        return sent
 
 
 class ProxyCommand(socket.socket):
@@ -51,7 +78,7 @@ class ProxyCommand(socket.socket):
         except BaseException:
             super().close()
             raise
-        self._stood_since: float | None = None
+        self._taking = Taking("its ProxyCommand")
         self._said = b""
         self._end = begin(self._listen)
 
@@ -61,22 +88,8 @@ class ProxyCommand(socket.socket):
         self._program.terminate()  # of one that has ended, nothing is heard
 
     def send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
-        """As any socket's; raises ConnectionAbortedError when the program takes nothing for too long.
-
-        Paramiko tries for ever to send what is only not taken in time.  For TCP the kernel has an end to that
-        (TCP_USER_TIMEOUT); of the line behind a program it knows nothing.
-        """
-        try:
-            sent = super().send(data, flags)
-        except TimeoutError:
-            now = monotonic()
-            self._stood_since = self._stood_since or now
-            if now - self._stood_since < _STANDS_STILL:
-                raise
-            message = f"its ProxyCommand took nothing for {_STANDS_STILL:.0f} s"
-            raise ConnectionAbortedError(message) from None
-        self._stood_since = None
-        return sent
+        """As any socket's; raises ConnectionAbortedError when the program takes nothing for too long."""
+        return self._taking.send(lambda: super(ProxyCommand, self).send(data, flags))
 
     def failure(self) -> str:
         """With what the program ended by itself: its status and its last words; empty for no failure."""

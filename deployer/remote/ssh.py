@@ -16,6 +16,7 @@ import re
 import resource
 import secrets
 import socket
+import struct
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import fabric
 import paramiko
-from paramiko.agent import AgentSSH, get_agent_connection
+from paramiko.agent import AgentSSH
 from paramiko.auth_handler import AuthOnlyHandler
 from paramiko.common import (
     MSG_CHANNEL_DATA,
@@ -41,7 +42,7 @@ from paramiko.transport import ChannelMap, ServiceRequestingTransport
 from deployer.background import begin
 from deployer.errors import HostError, LoadError, Problem, UnreachableError
 from deployer.remote.known_hosts import KnownKey, read_known_hosts
-from deployer.remote.proxy import ProxyCommand
+from deployer.remote.proxy import ProxyCommand, Taking
 from deployer.remote.remote import ForwardingRefusedError, Remote, Reply, TcpChannel, last_line, telling_line
 from deployer.remote.script import BOOT_COMMAND, HELLO, boot_input, end_mark
 
@@ -69,6 +70,7 @@ _SILENCE = 30  # seconds without an answer to what was sent, after which a conne
 _LOGIN = 30  # seconds to wait for each answer to a login
 _AGENT_LISTS = 30.0  # seconds to wait for what keys an ssh-agent has, which it may have to be unlocked for
 _AGENT_SIGNS = 300.0  # and for a signature: it may ask its user, for one host after the other; ssh-add(1), -c
+_AGENT_FAILURE = 5  # SSH_AGENT_FAILURE
 _AHEAD = 10  # seconds to wait for a session that was opened ahead, when it is needed
 _PAUSES = (0.1, 0.3, 1.0)  # seconds until sshd surely knows that a session has ended, and allows another
 _UNREAD = 256 * 1024  # bytes that a script may leave unread; sshd tells of every 96 KiB that it read
@@ -233,25 +235,27 @@ class Connector:
             yield
 
     def _dial(self, route: _Route, target: Target, *, hop: Any, session: bool) -> Any:
-        agent: _Agent | None = None
+        agent: object = None  # which may be asked for a signature
+        held: _Agent | None = None  # whose keys are tried, one after the other
         kwargs: dict[str, Any] = {
             "allow_agent": False,
             "look_for_keys": False,
             "banner_timeout": target.connect_timeout + 5,
             "auth_timeout": _LOGIN,
-            "transport_factory": _Transport,
+            "transport_factory": _LoginTransport,
         }
         if target.password:
             kwargs["password"] = target.password.reveal()
         if key := self._chosen_key(route):
             kwargs["pkey"] = key
+            agent = getattr(key, "agent", None)
             # Other keys or a password may have to be tried after this one; and how to sign with an RSA key,
             # the server says in a message of its own (RFC 8308).
             if not target.password and "rsa" not in key.get_name():
                 kwargs["transport_factory"] = partial(_EagerTransport, session=session)
         elif not route.keys:
             kwargs["look_for_keys"] = True
-            agent = self._agent()
+            agent = held = self._agent()
         connection = fabric.Connection(
             route.address,
             user=route.user,
@@ -260,15 +264,17 @@ class Connector:
             config=fabric.Config(ssh_config=SSHConfig()),  # already applied, by _route
         )
         self._trust(connection.client, route)
-        if agent:
+        if held:
             connection.connect_kwargs["allow_agent"] = True
-            connection.client._agent = agent  # noqa: SLF001  Fabric has no way to give it one
+            connection.client._agent = held  # noqa: SLF001  Fabric has no way to give it one
         connection.connect_timeout = target.connect_timeout  # of an argument Fabric takes whole seconds only
         line = connection.connect_kwargs["sock"] = _line(route, hop, target.connect_timeout)
         try:
             connection.open()
         except BaseException as error:  # noqa: BLE001  it is raised again
             why = _why(connection.client.get_transport(), error, line)
+            if isinstance(agent, _Agent) and agent.failed:
+                why = UnreachableError("key_locked", agent.failed, hint=_SEE_AGENT)
             connection.close()
             line.close()
             raise why from None
@@ -394,13 +400,16 @@ class Connector:
 
         Connected to anew for every host, for paramiko's agent keys share a connection and have no lock.
         """
-        if "SSH_AUTH_SOCK" not in os.environ or self._deaf:
+        if not os.environ.get("SSH_AUTH_SOCK") or self._deaf:
             return None
         try:
             # One that answered before is busy: it answers nobody while it asks its user.
             agent = _Agent(_AGENT_SIGNS if self._heard else _AGENT_LISTS)
-        except (OSError, paramiko.SSHException) as error:
-            self._deaf = f"{_reason(error)}, see: ssh-add -l"
+        except OSError as error:
+            self._deaf = f"no ssh-agent is at {os.environ['SSH_AUTH_SOCK']} ({_reason(error)}), {_SEE_AGENT}"
+            return None
+        except paramiko.SSHException as error:
+            self._deaf = f"{_reason(error)}, {_SEE_AGENT}"
             return None
         self._heard = True
         return agent
@@ -437,29 +446,53 @@ class Connector:
 
 
 class _Agent(paramiko.Agent):
-    """A connection to the ssh-agent, if there is one; paramiko's own waits for each answer without end.
+    """A connection to the ssh-agent; paramiko's own waits for it, and for each answer, without end.
 
     One that was forwarded, and whose laptop is gone, accepts and says nothing.
 
-    Raises paramiko.SSHException when it does not answer, or not as draft-ietf-sshm-ssh-agent has it.
+    Raises:
+        OSError: there is none.
+        paramiko.SSHException: it does not answer, or not as draft-ietf-sshm-ssh-agent has it.
+
     """
 
     def __init__(self, seconds: float) -> None:
         AgentSSH.__init__(self)
         self._seconds = seconds
-        if connection := get_agent_connection():
-            connection.settimeout(self._seconds)
+        self.busy = False  # it was asked, and has not answered
+        self.failed = ""  # why it gives no signature
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            # Where nobody accepts and many wait, connect(2) takes as long as a send may: socket(7), unix(7).
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(seconds))
+            connection.connect(os.environ["SSH_AUTH_SOCK"])
+            connection.settimeout(seconds)
             self._connect(connection)  # type: ignore[attr-defined]  # what paramiko's own does
-            self._seconds = _AGENT_SIGNS
-            connection.settimeout(self._seconds)
+        except BaseException as error:  # noqa: BLE001  it is raised again
+            connection.close()
+            raise self._silent() if isinstance(error, BlockingIOError) else error from None
+        self._seconds = _AGENT_SIGNS
+        connection.settimeout(self._seconds)
+
+    def _silent(self) -> paramiko.SSHException:
+        return paramiko.SSHException(f"the ssh-agent did not answer within {self._seconds:.0f} s")
 
     def _send_message(self, msg: object) -> tuple[int, paramiko.Message]:
+        self.busy = True
         try:
             answer: tuple[int, paramiko.Message] = super()._send_message(msg)  # type: ignore[misc]  # as above
         except TimeoutError:
             self.close()  # a late answer would be taken for that to the next question
-            message = f"the ssh-agent did not answer within {self._seconds:.0f} s"
-            raise paramiko.SSHException(message) from None
+            silent = self._silent()
+            self.failed = str(silent)
+            raise silent from None
+        except (OSError, paramiko.SSHException) as error:
+            self.failed = f"the ssh-agent hung up ({_reason(error)})"
+            raise
+        finally:
+            self.busy = False
+        if answer[0] == _AGENT_FAILURE:
+            self.failed = "the ssh-agent refused to sign with a key that it holds"
         return answer
 
 
@@ -494,6 +527,7 @@ class _Policy(paramiko.MissingHostKeyPolicy):
 _HUNG_UP = "transport shut down or saw EOF"  # as paramiko has it
 _SEE_SSHD = "its log says why: journalctl -u ssh -u sshd"
 _STALLED = "Authentication timeout"  # as above
+_SEE_AGENT = "see: ssh-add -l"
 _KEYLESS = "No authentication methods available"  # as above
 _UNREADABLE = "said what cannot be understood"
 
@@ -531,6 +565,7 @@ class _Transport(paramiko.Transport):
         MSG_CHANNEL_EXTENDED_DATA: _within_window(paramiko.Channel._feed_extended),  # type: ignore[attr-defined]  # noqa: SLF001
     }
     ended: Exception | None = None
+    stalled = False  # the server did not answer a login
     _refusal: Exception | None = None  # of one request
 
     def __init__(self, sock: Any, **options: Any) -> None:
@@ -550,6 +585,31 @@ class _Transport(paramiko.Transport):
                 self.ended = error
             case _:
                 self.ended = _BadAnswerError(f"{type(error).__name__}: {error}")
+
+
+class _LoginTransport(_Transport):
+    """Tries keys one after the other.
+
+    Paramiko counts the time in which an agent asks its user as the server's, and waits for a server that does
+    not answer once a key.
+    """
+
+    def auth_publickey(
+        self, username: str, key: paramiko.PKey, event: threading.Event | None = None
+    ) -> list[str]:
+        answered = event or threading.Event()
+        super().auth_publickey(username, key, answered)
+        agent = getattr(key, "agent", None)
+        until = time.monotonic() + _LOGIN
+        while not answered.wait(0.1) and self.is_active():
+            if isinstance(agent, _Agent) and agent.busy:
+                until = time.monotonic() + _LOGIN
+            elif time.monotonic() > until:
+                self.stalled = True
+                self.close()
+        handler = self.auth_handler
+        assert handler  # noqa: S101  super made it
+        return handler.wait_for_response(answered)
 
 
 class _EagerTransport(_Transport, ServiceRequestingTransport):
@@ -922,7 +982,7 @@ def _through(jump: _Transport, route: _Route, timeout: float) -> paramiko.Channe
     """A connection that a jump host makes; Fabric would wait an hour for it."""
     where = f"{route.address} port {route.port}"
     try:
-        return jump.open_channel(
+        line = jump.open_channel(
             "direct-tcpip", (route.address, route.port), ("127.0.0.1", 0), timeout=timeout
         )
     except paramiko.ChannelException as error:
@@ -933,6 +993,9 @@ def _through(jump: _Transport, route: _Route, timeout: float) -> paramiko.Channe
             raise TimeoutError from None
         message = f"the connection to the jump host before {where} was lost ({_reason(error)})"
         raise UnreachableError("connect_failed", message) from None
+    send, taking = line.send, Taking("the line behind the jump host")
+    line.send = lambda s: taking.send(lambda: send(s))  # type: ignore[method-assign]
+    return line
 
 
 def _was_lost(opened: Future[Any]) -> bool:
@@ -1156,6 +1219,8 @@ def _why(transport: _Transport | None, error: BaseException, line: Any) -> BaseE
     ended = transport.ended
     if isinstance(ended, _BadAnswerError):
         return ended
+    if transport.stalled:
+        return paramiko.AuthenticationException(_STALLED)
     if not transport.remote_version and (isinstance(ended, EOFError) or "banner" in str(ended)):
         return _NoBannerError((isinstance(line, ProxyCommand) and line.failure()) or _reason(error))
     if not transport.initial_kex_done and transport.is_active():
@@ -1205,6 +1270,11 @@ def _unreachable(route: _Route, error: Exception) -> UnreachableError:
 def _reason(error: Exception) -> str:
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return text or type(error).__name__
+
+
+def _timeval(seconds: float) -> bytes:
+    """As socket(7) takes it: seconds and microseconds."""
+    return struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
 
 
 def _path(text: str) -> Path:

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import paramiko
@@ -130,6 +131,155 @@ def test_who_has_no_key_at_all_is_told_so(
     assert (told.value.cause, "there is no key to log in" in told.value.message) == ("no_key", True)
     assert ("the ssh-agent did not answer" in told.value.hint) is silent
     assert "ssh-add it" in told.value.hint
+
+
+def test_an_agent_that_accepts_nobody_is_waited_for_once(
+    place: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
+        listener.bind(str(place))
+        listener.listen(0)
+        first.connect(str(place))
+        connector = Connector(ask_passphrase=lambda _path: None)
+        with pytest.raises(UnreachableError) as told:
+            connector.connect(server.target())
+        assert "the ssh-agent did not answer within 0 s" in told.value.hint
+        monkeypatch.setattr(ssh, "_AGENT_LISTS", 3600.0)
+        with pytest.raises(UnreachableError):
+            connector.connect(server.target())
+
+
+def test_who_needs_an_agent_that_is_gone_is_told_of_it(place: Path, server: Server) -> None:
+    connector = Connector(ask_passphrase=lambda _path: None)
+    with pytest.raises(UnreachableError) as told:
+        connector.connect(server.target())
+    assert f"no ssh-agent is at {place} (No such file or directory), see: ssh-add -l" in told.value.hint
+
+
+# -- an agent that asks its user -----------------------------------------------------------------------------
+
+FAILURE = 5  # SSH_AGENT_FAILURE
+
+
+@dataclass(slots=True, kw_only=True)
+class Asking:
+    """An agent that holds two keys, and takes its time before it signs with one, or refuses to."""
+
+    seconds: float
+    refuses: bool = False
+    keys: Sequence[paramiko.PKey] = field(default_factory=lambda: [paramiko.RSAKey.generate(1024)] * 2)
+    asked: int = 0
+
+    def serve(self, line: socket.socket) -> None:
+        with suppress(OSError), line:
+            while head := line.recv(4):
+                request = paramiko.Message(line.recv(int.from_bytes(head)))
+                answer = self._answer(request.get_byte()[0], request)
+                line.sendall(len(answer).to_bytes(4) + answer)
+
+    def _answer(self, kind: int, request: paramiko.Message) -> bytes:
+        answer = paramiko.Message()
+        if kind == 11:  # SSH_AGENTC_REQUEST_IDENTITIES
+            answer.add_byte(b"\x0c")
+            answer.add_int(len(self.keys))
+            for key in self.keys:
+                answer.add_string(key.asbytes())
+                answer.add_string("a key")
+            return answer.asbytes()
+        self.asked += 1
+        time.sleep(self.seconds)
+        if self.refuses:
+            return bytes([FAILURE])
+        request.get_binary()
+        answer.add_byte(b"\x0e")
+        answer.add_string(self.keys[0].sign_ssh_data(request.get_binary(), "rsa-sha2-512").asbytes())
+        return answer.asbytes()
+
+
+@contextmanager
+def asking(place: Path, agent: Asking) -> Iterator[None]:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(place))
+        listener.listen(16)
+
+        def accept() -> None:
+            with suppress(OSError):  # it was closed
+                while True:
+                    threading.Thread(target=agent.serve, args=(listener.accept()[0],), daemon=True).start()
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join(10)
+
+
+@pytest.fixture
+def slow_place(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same for an agent that takes its time; there is no key but its own."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(ssh, "_AGENT_LISTS", 30.0)
+    return place
+
+
+def test_the_time_in_which_an_agent_asks_its_user_is_not_the_servers(
+    slow_place: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh, "_LOGIN", 2)
+    agent = Asking(seconds=4.0)
+    with asking(slow_place, agent):
+        connector = Connector(ask_passphrase=lambda _path: None)
+        connector.connect(server.target(key_file=None)).close()
+        connector.close()
+    assert agent.asked == 1
+
+
+@pytest.mark.parametrize(
+    ("agent", "why"),
+    [
+        (Asking(seconds=3.0), "the ssh-agent did not answer within 1 s"),
+        (Asking(seconds=0.0, refuses=True), "the ssh-agent refused to sign with a key that it holds"),
+    ],
+    ids=["silent", "refuses"],
+)
+def test_an_agent_that_does_not_sign_is_named(
+    slow_place: Path, server: Server, monkeypatch: pytest.MonkeyPatch, agent: Asking, why: str
+) -> None:
+    monkeypatch.setattr(ssh, "_AGENT_SIGNS", 1.0)
+    connector = Connector(ask_passphrase=lambda _path: None)
+    with asking(slow_place, agent), pytest.raises(UnreachableError) as told:
+        connector.connect(server.target(key_file=None))
+    assert (told.value.cause, told.value.message, told.value.hint) == (
+        "key_locked",
+        why,
+        "see: ssh-add -l",
+    )
+    assert agent.asked == 1
+
+
+def test_a_server_that_answers_no_login_is_waited_for_once_and_not_once_a_key(
+    slow_place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stalling(Sshd):
+        def check_auth_publickey(self, _username: str, _key: paramiko.PKey) -> int:
+            tried.append(_key)
+            time.sleep(6)
+            return super().check_auth_publickey(_username, _key)
+
+    tried: list[paramiko.PKey] = []
+    monkeypatch.setattr(ssh, "_LOGIN", 1)
+    connector = Connector(ask_passphrase=lambda _path: None)
+    with (
+        listening(tmp_path, lambda line: Stalling().serve(line)) as server,
+        asking(slow_place, Asking(seconds=0.0)),
+        pytest.raises(UnreachableError) as told,
+    ):
+        connector.connect(server.target(key_file=None))
+    assert told.value.cause == "timed_out"
+    assert "did not answer a login as deploy within 1 s" in told.value.message
+    assert len(tried) == 1
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from paramiko.common import AUTH_FAILED
 
-from deployer.errors import UnreachableError
+from deployer.errors import HostError, UnreachableError
+from deployer.remote import proxy
 from deployer.remote.ssh import Connector
 from tests.remote.sshd import Sshd, listening, silent
 
@@ -30,6 +31,8 @@ class Bastion(Sshd):
 
     def __init__(self, logins: list[Bastion], *, answers: bool = True) -> None:
         super().__init__()
+        self.passes_on = threading.Event()  # what is for the hosts behind it
+        self.passes_on.set()
         self._logins = logins
         self._answers = answers
         self._places: dict[int, tuple[str, int]] = {}
@@ -52,13 +55,20 @@ class Bastion(Sshd):
         while near := self.transport.accept(10):
             far = socket.create_connection(self._places[near.get_id()])
             for one, other in ((near, far), (far, near)):
-                threading.Thread(target=copied, args=(one, other), daemon=True).start()
+                when = self.passes_on if one is near else None
+                threading.Thread(target=copied, args=(one, other, when), daemon=True).start()
 
 
-def copied(one: paramiko.Channel | socket.socket, other: paramiko.Channel | socket.socket) -> None:
-    with suppress(OSError):
+def copied(
+    one: paramiko.Channel | socket.socket,
+    other: paramiko.Channel | socket.socket,
+    when: threading.Event | None,
+) -> None:
+    with suppress(OSError, EOFError):
         while piece := one.recv(1 << 16):
             other.sendall(piece)
+            if when:
+                when.wait(60)
     other.close()
 
 
@@ -137,6 +147,22 @@ def test_a_host_that_it_does_not_reach_has_its_own_connect_timeout(
         connector.connect(host.target(proxy_jump=jump, connect_timeout=0.5))
     assert (caught.value.cause, time.monotonic() - began < 4) == ("timed_out", True)
     assert f"127.0.0.1 port {host.port}" in caught.value.message
+
+
+def test_a_host_behind_it_that_takes_nothing_any_more_is_given_up(
+    connector: Connector, stack: ExitStack, host: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The jump host lives, and the kernel knows of its line alone."""
+    monkeypatch.setattr(proxy, "_STANDS_STILL", 1.0)
+    logins: list[Bastion] = []
+    remote = connector.connect(host.target(proxy_jump=behind(stack, tmp_path, logins)))
+    logins[0].passes_on.clear()
+    more_than_a_window = [bytes(1 << 16)] * 100
+    with pytest.raises(HostError) as caught:
+        remote.run("true", stdin=more_than_a_window, timeout=300)
+    assert caught.value.cause == "connection_lost"
+    logins[0].passes_on.set()
+    remote.close()
 
 
 def test_one_that_was_away_for_a_moment_is_found_again(
