@@ -17,12 +17,7 @@ if TYPE_CHECKING:
 
     from tests.hosts.host import TestHost
 
-LONGEST = (
-    "tests/faults/test_quick.py",
-    "tests/restart/test_unless_stopped.py",
-    "tests/restart/test_policies.py",
-    "tests/benchmarks/test_campaign.py",
-)
+LONGEST = ("tests/faults/test_quick.py", "tests/restart/test_unless_stopped.py")
 HOST_FIXTURES = {"lab", "fresh_lab"}
 
 

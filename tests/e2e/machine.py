@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-def eventually(ask: Callable[[], _T], *, seconds: float = 15, what: str = "it") -> _T:
+def eventually(ask: Callable[[], _T], *, seconds: float = 60, what: str = "it") -> _T:
     """Ask until the answer is true; the answer.  OSError and HTTPException count as a no."""
     deadline = time.monotonic() + seconds
     said: object = None

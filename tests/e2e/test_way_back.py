@@ -125,6 +125,7 @@ def test_a_service_that_takes_long_to_stop_is_waited_for(site: Site) -> None:
 # What somebody puts in place of a file that the way back reads or writes; $1 is the service.
 IN_PLACE_OF_FILES = {
     "unit": 'at=/etc/systemd/system/$1.service; rm "$at"; mkfifo "$at"',
+    "unit-link": 'at=/etc/systemd/system/$1.service; mkdir "/srv/$1"; rm "$at"; ln -s "/srv/$1" "$at"',
     "kept-unit": 'at=/etc/systemd/system/$1.service.before; rm -f "$at"; mkfifo "$at"; '
     'echo >>"/etc/systemd/system/$1.service"',
     "new-unit": 'mkdir "/etc/systemd/system/$1.service.new"; echo >>"/etc/systemd/system/$1.service"',

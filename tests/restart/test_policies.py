@@ -202,11 +202,14 @@ def gives_up(host: TestHost, service: str, *, starts_before: int) -> None:
 
 def test_a_restart_that_systemd_counts_again_and_again_is_one_retry(host: TestHost) -> None:
     """systemd 252 counts a queued restart once more at each daemon-reload; here one waits for its turn."""
+    waits = "until ! [ -e /run/later ]; do sleep 0.1; done"
     shell(
         host,
-        'systemd-run -q --unit later -p After="$1.service" -p ExecStop="/bin/sleep 4" sleep infinity\n'
+        'touch /run/later; systemd-run -q --unit later -p After="$1.service" -p "ExecStop=/bin/sh -c \'$2\'" '
+        "-p TimeoutStopSec=300 sleep infinity\n"
         "systemctl stop --no-block later",
         LIMITED,
+        waits,
     )
     tell(host, LIMITED, 3)
     becomes(host, LIMITED, "activating")
@@ -214,6 +217,7 @@ def test_a_restart_that_systemd_counts_again_and_again_is_one_retry(host: TestHo
         time.sleep(0.3)
         shell(host, "systemctl daemon-reload")
     assert starts(host, LIMITED) == 1
+    shell(host, "rm /run/later")
     becomes(host, LIMITED, "failed")
     assert starts(host, LIMITED) == 1 + RETRIES
 
