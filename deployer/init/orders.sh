@@ -205,6 +205,22 @@ init_await_start() { # SERVICE, whose restart takes long; as init_restart, and p
   [ "$pid" != "$was" ] || { echo "$1 was not restarted" >&2; return 2; }
 }
 
+init_ended() { # SERVICE: whether what was started instead of the process pid was executed, and ended by itself
+  # A busy systemd may see the end before it sees that it began, and calls that a start that failed.
+  told=$(ask -p ExecMainPID -p ExecMainCode -p ExecMainStatus "$1.service") || return 1
+  started=$pid code=0 status=0
+  for line in $told; do
+    case $line in
+      ExecMainPID=*) started=${line#*=} ;;
+      ExecMainCode=*) code=${line#*=} ;;
+      ExecMainStatus=*) status=${line#*=} ;;
+    esac
+  done
+  [ "$started" != "$pid" ] || return 1
+  # A process that has not ended has no code; from 200 on they are systemd's own: systemd.exec(5).
+  case $code,$status in 0,* | 1,2[0-4][0-9]) return 1 ;; esac
+}
+
 init_await_stop() { # SERVICE, which has a stop to carry out: 3 when it is known to be its operator's, 1 if it is not
   looks=0
   until init_was_stopped "$1"; do

@@ -72,8 +72,11 @@ if [ "$start" = yes ]; then
     2) fail cannot_ask "systemd does not answer, so the service was not restarted" ;;
     3) start=no ;;
     *)
-      { [ "$asked" != anyway ] && init_was_stopped "$service"; } || fail start_failed "the service does not start"
-      fail operator_stopped "its operator stopped it while it was started"
+      if [ "$asked" != anyway ] && init_was_stopped "$service"; then
+        fail operator_stopped "its operator stopped it while it was started"
+      fi
+      ! init_ended "$service" || fail crashed "it did not stay up"
+      fail start_failed "the service does not start"
       ;;
   esac
 fi

@@ -93,3 +93,26 @@ def test_after_a_boot_the_unit_that_is_back_says_whether_it_starts(
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30).stdout.strip()
 
     assert (said("init_start_at_boot"), said("init_keep_stopped")) == (starts, stops)
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+@pytest.mark.parametrize(
+    ("pid", "code", "status", "ended"),
+    [
+        (12, 1, 3, True),  # CLD_EXITED
+        (12, 1, 0, True),
+        (12, 2, 9, True),  # CLD_KILLED
+        (12, 3, 11, True),  # CLD_DUMPED
+        (12, 1, 203, False),  # EXIT_EXEC
+        (12, 1, 226, False),  # EXIT_NAMESPACE
+        (12, 0, 0, False),  # it runs
+        (11, 2, 15, False),  # that is the one before
+    ],
+)
+def test_what_ended_at_once_is_told_from_what_was_never_executed(
+    shell: list[str], pid: int, code: int, status: int, *, ended: bool
+) -> None:
+    said = f"ExecMainPID={pid}\nExecMainCode={code}\nExecMainStatus={status}"
+    stub = 'said=$1; systemctl() { echo "$said"; }; pid=11; init_ended app'
+    done = subprocess.run([*shell, "-c", f"{SCRIPT}\n{stub}", "sh", said], check=False, timeout=30)
+    assert (done.returncode == 0) is ended
