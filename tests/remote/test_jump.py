@@ -156,10 +156,15 @@ def test_a_host_behind_it_that_takes_nothing_any_more_is_given_up(
     monkeypatch.setattr(proxy, "_STANDS_STILL", 1.0)
     logins: list[Bastion] = []
     remote = connector.connect(host.target(proxy_jump=behind(stack, tmp_path, logins)))
-    logins[0].passes_on.clear()
-    more_than_a_window = [bytes(1 << 16)] * 100
+
+    def more_than_a_window() -> Iterator[bytes]:
+        for number in range(100):
+            if number == 3:  # the shell was begun
+                logins[0].passes_on.clear()
+            yield bytes(1 << 16)
+
     with pytest.raises(HostError) as caught:
-        remote.run("true", stdin=more_than_a_window, timeout=300)
+        remote.run("true", stdin=more_than_a_window(), timeout=300)
     assert caught.value.cause == "connection_lost"
     logins[0].passes_on.set()
     remote.close()
